@@ -1,0 +1,22 @@
+//! The nouns every room of Weir shares.
+//!
+//! Plain data, no I/O, no other crate of ours: organisations and principals, object names, actions, column types,
+//! values, and the refusals and errors that a client reads.
+
+mod action;
+mod column_type;
+mod identity;
+mod ids;
+mod name;
+mod refusal;
+mod value;
+
+pub use self::{
+    action::Action,
+    column_type::{ColumnType, TYPE_TAG},
+    identity::{AttributeValue, Attributes, Claims, ClientAddress, CredentialKind, Identity, OrgName, Principal},
+    ids::{CredentialId, SessionId, StatementId},
+    name::{InvalidName, NAME_BYTES_MAX, ObjectName, fold_identifier},
+    refusal::{Code, Refusal, Result, SqlState},
+    value::Value,
+};
