@@ -17,7 +17,10 @@ pub enum ColumnType {
     Real,
     Double,
     /// `numeric(precision, scale)`: 1 ≤ precision ≤ 38, 0 ≤ scale ≤ precision. A bare `numeric` is (38, 10).
-    Numeric { precision: u8, scale: i8 },
+    Numeric {
+        precision: u8,
+        scale: i8,
+    },
     Text,
     /// `varchar(n)`: n counts characters.
     Varchar(u32),

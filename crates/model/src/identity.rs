@@ -16,8 +16,7 @@ impl OrgName {
     pub fn new(text: &str) -> Result<OrgName, InvalidName> {
         let mut bytes = text.bytes();
         let first = bytes.next().is_some_and(|byte| byte.is_ascii_lowercase());
-        let rest =
-            bytes.all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_' || byte == b'-');
+        let rest = bytes.all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_' || byte == b'-');
         if first && rest && text.len() <= crate::NAME_BYTES_MAX {
             Ok(OrgName(text.into()))
         } else {

@@ -35,6 +35,7 @@ codes! {
     TooManyConnections = "too_many_connections", "53300";
     ProtocolViolation = "protocol_violation", "08P01";
     IdleTimeout = "idle_timeout", "57P05";
+    IdleInTransactionTimeout = "idle_in_transaction_timeout", "25P03";
     ShuttingDown = "shutting_down", "57P01";
     CredentialExpired = "credential_expired", "28000";
     // The gates, in their order.

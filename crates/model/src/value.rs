@@ -12,7 +12,11 @@ pub enum Value {
     Real(f32),
     Double(f64),
     /// `unscaled / 10^scale`, at most 38 digits.
-    Numeric { unscaled: i128, precision: u8, scale: i8 },
+    Numeric {
+        unscaled: i128,
+        precision: u8,
+        scale: i8,
+    },
     Text(String),
     Bytea(Vec<u8>),
     /// Days since 1970-01-01.
@@ -23,5 +27,9 @@ pub enum Value {
     Timestamp(i64),
     /// Microseconds since 1970-01-01 UTC.
     Timestamptz(i64),
-    Interval { months: i32, days: i32, nanoseconds: i64 },
+    Interval {
+        months: i32,
+        days: i32,
+        nanoseconds: i64,
+    },
 }

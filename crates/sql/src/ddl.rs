@@ -208,7 +208,8 @@ fn schema_name(name: &TreeName) -> Result<String> {
 fn column_definition(written: &ColumnDef) -> Result<(ColumnDefinition, bool)> {
     let name = fold(&written.name);
     visible(&name)?;
-    let mut column = ColumnDefinition { name, column_type: column_type(&written.data_type)?, nullable: true, default: None };
+    let mut column =
+        ColumnDefinition { name, column_type: column_type(&written.data_type)?, nullable: true, default: None };
     let mut is_key = false;
     for option in &written.options {
         match &option.option {

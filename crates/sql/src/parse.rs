@@ -37,7 +37,12 @@ pub fn parse(text: &str) -> Result<Vec<Statement>> {
     Ok(statements)
 }
 
-fn parse_one(text: Arc<str>, run: &[TokenWithSpan], first: &TokenWithSpan, positions: &Positions<'_>) -> Result<Statement> {
+fn parse_one(
+    text: Arc<str>,
+    run: &[TokenWithSpan],
+    first: &TokenWithSpan,
+    positions: &Positions<'_>,
+) -> Result<Statement> {
     let keyword = match &first.token {
         Token::Word(word) => word.keyword,
         _ => Keyword::NoKeyword,
@@ -57,7 +62,8 @@ fn parse_one(text: Arc<str>, run: &[TokenWithSpan], first: &TokenWithSpan, posit
     let tree = parser.parse_statement().map_err(|error| parse_error(&error, positions))?;
     let rest = parser.next_token();
     if !matches!(rest.token, Token::EOF | Token::SemiColon) {
-        let refusal = Refusal::new(Code::SyntaxError, format!("syntax error at or near \"{}\"", shorten(&rest.to_string())));
+        let refusal =
+            Refusal::new(Code::SyntaxError, format!("syntax error at or near \"{}\"", shorten(&rest.to_string())));
         return Err(positions.place(refusal, rest.span.start));
     }
     Statement::new(text, tree, run)
@@ -80,9 +86,8 @@ fn parse_error(error: &ParserError, positions: &Positions<'_>) -> Refusal {
     };
     let words = |expected: &str| shorten(expected.trim_start_matches([':', ' ']));
     let refusal = match message.strip_prefix("Expected").and_then(|rest| rest.rsplit_once(", found: ")) {
-        Some((expected, "EOF")) => {
-            Refusal::new(Code::SyntaxError, "syntax error at end of input").detail(format!("expected {}", words(expected)))
-        }
+        Some((expected, "EOF")) => Refusal::new(Code::SyntaxError, "syntax error at end of input")
+            .detail(format!("expected {}", words(expected))),
         Some((expected, found)) => {
             Refusal::new(Code::SyntaxError, format!("syntax error at or near \"{}\"", shorten(found)))
                 .detail(format!("expected {}", words(expected)))

@@ -3,8 +3,8 @@
 use std::ops::ControlFlow;
 
 use sqlparser::ast::{
-    Expr, GroupByExpr, GroupByWithModifier, Ident, JoinOperator, LimitClause, Offset, Query, Select, SetExpr, Statement,
-    TableFactor, Visit, VisitMut, Visitor, VisitorMut,
+    Expr, GroupByExpr, GroupByWithModifier, Ident, JoinOperator, LimitClause, Offset, Query, Select, SetExpr,
+    Statement, TableFactor, Visit, VisitMut, Visitor, VisitorMut,
 };
 use weir_model::{Code, Refusal, Result};
 
@@ -58,11 +58,10 @@ impl Visitor for Walk {
     type Break = Refusal;
 
     fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<Refusal> {
-        let modifying = matches!(
-            *query.body,
-            SetExpr::Insert(_) | SetExpr::Update(_) | SetExpr::Delete(_) | SetExpr::Merge(_)
-        );
-        let limit_by = matches!(&query.limit_clause, Some(LimitClause::LimitOffset { limit_by, .. }) if !limit_by.is_empty());
+        let modifying =
+            matches!(*query.body, SetExpr::Insert(_) | SetExpr::Update(_) | SetExpr::Delete(_) | SetExpr::Merge(_));
+        let limit_by =
+            matches!(&query.limit_clause, Some(LimitClause::LimitOffset { limit_by, .. }) if !limit_by.is_empty());
         Walk::refuse([
             (!query.locks.is_empty(), "SELECT … FOR UPDATE or FOR SHARE"),
             (query.fetch.is_some(), "this form of FETCH FIRST"),
@@ -108,15 +107,22 @@ impl Visitor for Walk {
 
     fn pre_visit_table_factor(&mut self, factor: &TableFactor) -> ControlFlow<Refusal> {
         match factor {
-            TableFactor::Table { with_hints, version, with_ordinality, partitions, json_path, sample, index_hints, .. } => {
-                Walk::refuse([
-                    (sample.is_some(), "TABLESAMPLE"),
-                    (version.is_some(), "AS OF a version or time"),
-                    (!with_hints.is_empty() || !index_hints.is_empty(), "table hints"),
-                    (*with_ordinality, "WITH ORDINALITY"),
-                    (!partitions.is_empty() || json_path.is_some(), "this table reference"),
-                ])
-            }
+            TableFactor::Table {
+                with_hints,
+                version,
+                with_ordinality,
+                partitions,
+                json_path,
+                sample,
+                index_hints,
+                ..
+            } => Walk::refuse([
+                (sample.is_some(), "TABLESAMPLE"),
+                (version.is_some(), "AS OF a version or time"),
+                (!with_hints.is_empty() || !index_hints.is_empty(), "table hints"),
+                (*with_ordinality, "WITH ORDINALITY"),
+                (!partitions.is_empty() || json_path.is_some(), "this table reference"),
+            ]),
             TableFactor::Derived { sample, .. } => Walk::refuse([(sample.is_some(), "TABLESAMPLE")]),
             TableFactor::Function { with_ordinality, .. } => Walk::refuse([(*with_ordinality, "WITH ORDINALITY")]),
             TableFactor::UNNEST { with_offset, with_ordinality, .. } => {
@@ -147,7 +153,13 @@ impl Visitor for Walk {
     }
 
     fn pre_visit_relation(&mut self, relation: &sqlparser::ast::ObjectName) -> ControlFlow<Refusal> {
-        if relation.to_string().to_ascii_lowercase().replace('"', "").split('.').any(|part| part.starts_with(HIDDEN_PREFIX)) {
+        if relation
+            .to_string()
+            .to_ascii_lowercase()
+            .replace('"', "")
+            .split('.')
+            .any(|part| part.starts_with(HIDDEN_PREFIX))
+        {
             return ControlFlow::Break(Refusal::new(
                 Code::UndefinedTable,
                 format!("names starting with `{HIDDEN_PREFIX}` are reserved"),

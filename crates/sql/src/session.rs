@@ -127,7 +127,10 @@ pub(crate) fn transaction_modes(modes: &[TransactionMode]) -> Result<bool> {
     Ok(read_only)
 }
 
-pub(crate) fn declare(declares: &[Declare], inner: impl FnOnce(sqlparser::ast::Statement) -> Result<Statement>) -> Result<DeclareCursor> {
+pub(crate) fn declare(
+    declares: &[Declare],
+    inner: impl FnOnce(sqlparser::ast::Statement) -> Result<Statement>,
+) -> Result<DeclareCursor> {
     let [declare] = declares else {
         return Err(Refusal::unsupported("more than one DECLARE at once"));
     };

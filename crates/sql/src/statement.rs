@@ -12,8 +12,8 @@ use weir_model::{Action, Refusal, Result};
 use crate::{
     copy::{CopyDirection, CopyStatement, copy},
     ddl::{
-        CreateSchema, CreateTableAs, CreateView, DropKind, DropObjects, TableDefinition, create_schema, create_table_as,
-        create_view, drop_objects, table_definition,
+        CreateSchema, CreateTableAs, CreateView, DropKind, DropObjects, TableDefinition, create_schema,
+        create_table_as, create_view, drop_objects, table_definition,
     },
     fingerprint::Fingerprint,
     names::{fold, raw_name},
@@ -35,14 +35,19 @@ pub enum Kind {
     Delete,
     Truncate,
     /// EXPLAIN of the statement given, which is not run.
-    Explain { statement: Statement, verbose: bool },
+    Explain {
+        statement: Statement,
+        verbose: bool,
+    },
     CreateTable(TableDefinition),
     CreateTableAs(CreateTableAs),
     CreateView(CreateView),
     CreateSchema(CreateSchema),
     Drop(DropObjects),
     Copy(CopyStatement),
-    Begin { read_only: bool },
+    Begin {
+        read_only: bool,
+    },
     Commit,
     Rollback,
     Set(SetStatement),
@@ -52,7 +57,10 @@ pub enum Kind {
     Reset(Option<String>),
     DiscardAll,
     Prepare(Box<Prepare>),
-    Execute { name: String, arguments: Vec<Expr> },
+    Execute {
+        name: String,
+        arguments: Vec<Expr>,
+    },
     /// DEALLOCATE name, or all.
     Deallocate(Option<String>),
     Declare(Box<DeclareCursor>),
@@ -185,8 +193,8 @@ impl Statement {
     }
 
     #[must_use]
-    pub fn shape(&self) -> Shape {
-        self.0.shape
+    pub fn shape(&self) -> &Shape {
+        &self.0.shape
     }
 
     /// Whether the text mentions pg_catalog, information_schema, a `pg_…` name or a `reg…` cast.
@@ -232,7 +240,9 @@ fn kind(tree: &Tree, inner: impl Fn(Tree) -> Result<Statement>) -> Result<Kind> 
             }
             Kind::Truncate
         }
-        Tree::Explain { describe_alias: DescribeAlias::Explain, analyze, verbose, statement, format, options, .. } => {
+        Tree::Explain {
+            describe_alias: DescribeAlias::Explain, analyze, verbose, statement, format, options, ..
+        } => {
             if *analyze || format.is_some() || options.is_some() {
                 return Err(Refusal::unsupported("EXPLAIN with ANALYZE or options").hint("use plain EXPLAIN"));
             }
@@ -241,9 +251,14 @@ fn kind(tree: &Tree, inner: impl Fn(Tree) -> Result<Statement>) -> Result<Kind> 
         Tree::CreateTable(create) if create.query.is_some() => Kind::CreateTableAs(create_table_as(create)?),
         Tree::CreateTable(create) => Kind::CreateTable(table_definition(create)?),
         Tree::CreateView(create) => Kind::CreateView(create_view(create)?),
-        Tree::CreateSchema { schema_name, if_not_exists, with: None, options: None, default_collate_spec: None, clone: None } => {
-            Kind::CreateSchema(create_schema(schema_name, *if_not_exists)?)
-        }
+        Tree::CreateSchema {
+            schema_name,
+            if_not_exists,
+            with: None,
+            options: None,
+            default_collate_spec: None,
+            clone: None,
+        } => Kind::CreateSchema(create_schema(schema_name, *if_not_exists)?),
         Tree::Drop { object_type, if_exists, names, cascade, purge: false, temporary: false, table: None, .. } => {
             Kind::Drop(drop_objects(object_type, names, *if_exists, *cascade)?)
         }
@@ -286,16 +301,20 @@ fn session_kind(tree: &Tree, inner: impl Fn(Tree) -> Result<Statement>) -> Resul
             Kind::Deallocate((!all).then(|| fold(name)))
         }
         Tree::Declare { stmts } => Kind::Declare(Box::new(declare(stmts, inner)?)),
-        Tree::Fetch { name, direction, position, into } => Kind::Fetch(fetch(name, direction, position, into.as_ref())?),
+        Tree::Fetch { name, direction, position, into } => {
+            Kind::Fetch(fetch(name, direction, position, into.as_ref())?)
+        }
         Tree::Close { cursor } => Kind::Close(match cursor {
             CloseCursor::All => None,
             CloseCursor::Specific { name } => Some(fold(name)),
         }),
         other => {
-            let first: String = other.to_string().chars().take_while(|c| c.is_alphanumeric() || *c == ' ').take(40).collect();
-            return Err(Refusal::unsupported(format!("statement `{}`", first.trim()))
-                .hint("supported: SELECT, INSERT, UPDATE, DELETE, TRUNCATE, COPY, CREATE/DROP SCHEMA, TABLE and VIEW, \
-                       BEGIN, COMMIT, ROLLBACK, SET, SHOW, EXPLAIN, PREPARE and cursors"));
+            let first: String =
+                other.to_string().chars().take_while(|c| c.is_alphanumeric() || *c == ' ').take(40).collect();
+            return Err(Refusal::unsupported(format!("statement `{}`", first.trim())).hint(
+                "supported: SELECT, INSERT, UPDATE, DELETE, TRUNCATE, COPY, CREATE/DROP SCHEMA, TABLE and VIEW, \
+                       BEGIN, COMMIT, ROLLBACK, SET, SHOW, EXPLAIN, PREPARE and cursors",
+            ));
         }
     })
 }

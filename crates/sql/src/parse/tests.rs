@@ -21,7 +21,10 @@ fn uses_are_found_at_every_depth() {
     let check = |sql: &str, expected: &[&str]| assert_eq!(uses(sql), expected, "{sql}");
     check("SELECT 1", &[]);
     check("SELECT * FROM Orders o, s.\"T x\"", &["select orders", "select s.T x"]);
-    check("SELECT (SELECT max(a) FROM t1) FROM t2 WHERE x IN (SELECT y FROM t3)", &["select t1", "select t2", "select t3"]);
+    check(
+        "SELECT (SELECT max(a) FROM t1) FROM t2 WHERE x IN (SELECT y FROM t3)",
+        &["select t1", "select t2", "select t3"],
+    );
     check("SELECT 1 FROM a UNION SELECT 2 FROM b EXCEPT TABLE c", &["select a", "select b"]);
     check("SELECT * FROM a JOIN LATERAL (SELECT * FROM b WHERE b.x = a.x) q ON true", &["select a", "select b"]);
     check("SELECT * FROM t ORDER BY (SELECT count(*) FROM u)", &["select t", "select u"]);

@@ -1,0 +1,71 @@
+//! The thread that makes records durable and signs checkpoints.
+
+use std::{
+    sync::Arc,
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
+
+use crate::{AuditError, core::Core, journal::Durability};
+
+/// Between a write and the fsync that covers it: half of the 10 ms that are promised, the rest for the disk.
+const SYNC_DELAY: Duration = Duration::from_millis(5);
+/// Between checkpoints while records arrive.
+const CHECKPOINT_EVERY: Duration = Duration::from_secs(1);
+/// A checkpoint comes sooner when no record arrives for this long.
+const CHECKPOINT_WHEN_QUIET: Duration = Duration::from_millis(100);
+/// Between writings of the state while records arrive.
+const STATE_EVERY: Duration = Duration::from_secs(10);
+
+pub(crate) fn start(core: Arc<Core>) -> Result<JoinHandle<()>, AuditError> {
+    let path = core.layout().audit();
+    thread::Builder::new().name("weir-audit".into()).spawn(move || keep(&core)).map_err(AuditError::io(path))
+}
+
+fn keep(core: &Core) {
+    let mut checkpointed = Instant::now();
+    let mut stated = Instant::now();
+    let mut files = core.files();
+    loop {
+        let unvouched = core.size() != core.signed();
+        let deadline = unvouched.then(|| (checkpointed + CHECKPOINT_EVERY).min(Instant::now() + CHECKPOINT_WHEN_QUIET));
+        let (dirty, stop) = wait(core, deadline);
+        if dirty && !stop && core.durability() == Durability::Group {
+            thread::sleep(SYNC_DELAY);
+        }
+        // An error poisons the journal and is logged there; nothing is left to keep then.
+        if dirty && core.sync().is_err() {
+            return;
+        }
+        if stop || (unvouched && (!dirty || checkpointed.elapsed() >= CHECKPOINT_EVERY)) {
+            // The state names every file, so that a missing one shows.
+            let with_state = stop || stated.elapsed() >= STATE_EVERY || core.files() != files;
+            if core.checkpoint(with_state).is_err() {
+                return;
+            }
+            checkpointed = Instant::now();
+            if with_state {
+                (stated, files) = (checkpointed, core.files());
+            }
+        }
+        if stop {
+            return;
+        }
+    }
+}
+
+/// Waits for something to do; says whether records were written, and whether to stop.
+fn wait(core: &Core, deadline: Option<Instant>) -> (bool, bool) {
+    let mut flags = core.alarm.flags.lock();
+    while !flags.dirty && !flags.stop {
+        match deadline {
+            Some(deadline) => {
+                if core.alarm.rings.wait_until(&mut flags, deadline).timed_out() {
+                    break;
+                }
+            }
+            None => core.alarm.rings.wait(&mut flags),
+        }
+    }
+    (std::mem::take(&mut flags.dirty), flags.stop)
+}

@@ -1,0 +1,142 @@
+//! The log's writing end: one file that grows, and what is derived from its records as they go by.
+
+use std::{
+    fs::{File, OpenOptions},
+    io::Write as _,
+    sync::Arc,
+};
+
+use crate::{
+    AuditError, Hash,
+    chain::{Chained, Chains, Who},
+    layout::{Layout, log_name, sync_folder},
+    merkle::Frontier,
+    state::LogFile,
+};
+
+/// What the log needs to know of a record besides its bytes.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    pub chained: Chained,
+    pub leaf: Hash,
+    pub who: Arc<Who>,
+}
+
+/// Records that are written together.
+#[derive(Debug, Default)]
+pub(crate) struct Batch {
+    pub bytes: Vec<u8>,
+    pub entries: Vec<Entry>,
+}
+
+impl Batch {
+    pub fn clear(&mut self) {
+        self.bytes.clear();
+        self.bytes.shrink_to(1 << 20);
+        self.entries.clear();
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Log {
+    layout: Layout,
+    file: Arc<File>,
+    current: LogFile,
+    /// Files that no longer grow.
+    finished: Vec<LogFile>,
+    frontier: Frontier,
+    chains: Chains,
+    /// Leaves that the `leaves` file does not hold yet.
+    unflushed: Vec<Hash>,
+    file_bytes_max: u64,
+}
+
+/// Where a log stands when it is opened: what recovery found.
+#[derive(Debug)]
+pub(crate) struct Standing {
+    pub finished: Vec<LogFile>,
+    pub current: LogFile,
+    pub frontier: Frontier,
+    pub chains: Chains,
+}
+
+impl Log {
+    pub fn open(layout: Layout, standing: Standing, file_bytes_max: u64) -> Result<Log, AuditError> {
+        let Standing { finished, current, frontier, chains } = standing;
+        let file = Arc::new(append_to(&layout, current.first)?);
+        Ok(Log { layout, file, current, finished, frontier, chains, unflushed: Vec::new(), file_bytes_max })
+    }
+
+    /// Records written.
+    pub fn size(&self) -> u64 {
+        self.frontier.size()
+    }
+
+    pub fn file(&self) -> Arc<File> {
+        Arc::clone(&self.file)
+    }
+
+    pub fn frontier(&self) -> &Frontier {
+        &self.frontier
+    }
+
+    pub fn chains(&self) -> &Chains {
+        &self.chains
+    }
+
+    /// Every file with its length, the growing one last.
+    pub fn files(&self) -> Vec<LogFile> {
+        self.finished.iter().copied().chain([self.current]).collect()
+    }
+
+    pub fn file_count(&self) -> usize {
+        self.finished.len() + 1
+    }
+
+    pub fn take_unflushed(&mut self) -> Vec<Hash> {
+        std::mem::take(&mut self.unflushed)
+    }
+
+    /// Writes a batch with one system call, and empties it. After an error the file's end is unknown, and the log must
+    /// not be written again.
+    pub fn write(&mut self, batch: &mut Batch) -> Result<(), AuditError> {
+        if self.current.bytes >= self.file_bytes_max {
+            self.rotate()?;
+        }
+        (&*self.file).write_all(&batch.bytes).map_err(AuditError::io(self.layout.log(self.current.first)))?;
+        self.current.bytes += batch.bytes.len() as u64;
+        for entry in &batch.entries {
+            self.frontier.push(entry.leaf);
+            self.unflushed.push(entry.leaf);
+            // The writer makes the links it advances by; a break here would be its own bug and show in `verify`.
+            let breaks = self.chains.advance(&entry.chained, entry.leaf, Some(&entry.who));
+            debug_assert!(breaks.is_empty(), "{breaks:?}");
+        }
+        batch.clear();
+        Ok(())
+    }
+
+    /// Makes every later write fail.
+    #[cfg(test)]
+    pub fn make_unwritable(&mut self) {
+        self.file = Arc::new(File::open(self.layout.log(self.current.first)).unwrap());
+    }
+
+    /// Begins the next file, the full one being durable first: whatever is in a file that another follows, is whole.
+    fn rotate(&mut self) -> Result<(), AuditError> {
+        self.file.sync_data().map_err(AuditError::io(self.layout.log(self.current.first)))?;
+        let first = self.size();
+        self.file = Arc::new(append_to(&self.layout, first)?);
+        self.finished.push(self.current);
+        self.current = LogFile { first, bytes: 0 };
+        tracing::debug!(file = log_name(first), "the audit journal begins a file");
+        Ok(())
+    }
+}
+
+fn append_to(layout: &Layout, first: u64) -> Result<File, AuditError> {
+    let path = layout.log(first);
+    let file = OpenOptions::new().create(true).append(true).open(&path).map_err(AuditError::io(&path))?;
+    sync_folder(&layout.audit())?;
+    Ok(file)
+}

@@ -1,0 +1,393 @@
+use std::{
+    sync::Arc,
+    time::{Instant, SystemTime, UNIX_EPOCH},
+};
+
+use parking_lot::Mutex;
+use serde::Serialize;
+use uuid::Uuid;
+use weir_model::{Claims, ClientAddress, Identity, Refusal, SessionId, StatementId};
+
+use crate::{
+    AuditError, EventFields, Hash, IntentFields, OutcomeFields,
+    chain::{self, Chained, Link, Who},
+    core::Core,
+    frame::{self, SALT_BYTES},
+    keys,
+    log::{Batch, Entry},
+    record::{EventBody, FIELD_BYTES_MAX, IntentBody, OutcomeBody, cut},
+};
+
+/// Salts drawn from the operating system at once.
+const SALTS_AT_ONCE: usize = 64;
+
+/// One session's chain of records. Clones share it. When the last clone and the last open receipt are gone, the
+/// session's end is recorded.
+///
+/// Calls block for as long as a write to the page cache takes; with strict durability, for an fsync.
+#[derive(Debug, Clone)]
+pub struct SessionChain(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    core: Arc<Core>,
+    session: Uuid,
+    who: Arc<Who>,
+    client: String,
+    state: Mutex<ChainState>,
+}
+
+#[derive(Debug)]
+struct ChainState {
+    links: Links,
+    salts: Vec<[u8; SALT_BYTES]>,
+    batch: Batch,
+}
+
+/// Where the chain stands.
+#[derive(Debug, Clone, Copy)]
+struct Links {
+    /// Records so far.
+    records: u64,
+    /// Leaf of the last record; before the first, the seed's hash.
+    last: Hash,
+    /// Receipts given out and not yet consumed.
+    running: u64,
+    /// Why the session ends, once somebody said so.
+    closing: Option<&'static str>,
+    closed: bool,
+}
+
+/// A recorded intent that waits for its outcome. Give it to [`SessionChain::outcome`]; if it is dropped instead, the
+/// outcome `abandoned` is recorded.
+#[derive(Debug)]
+#[must_use = "dropping a receipt records the statement as abandoned"]
+pub struct IntentReceipt {
+    chain: Arc<Shared>,
+    statement: StatementId,
+    since: Instant,
+    open: bool,
+}
+
+impl IntentReceipt {
+    #[must_use]
+    pub fn statement(&self) -> StatementId {
+        self.statement
+    }
+}
+
+impl Drop for IntentReceipt {
+    fn drop(&mut self) {
+        if self.open {
+            let elapsed_ns = u64::try_from(self.since.elapsed().as_nanos()).unwrap_or(u64::MAX);
+            if let Err(error) = self.chain.abandon(self.statement, elapsed_ns) {
+                tracing::error!(%error, statement = %self.statement, "an abandoned statement is not recorded");
+            }
+        }
+    }
+}
+
+/// Who opens a chain, and with which words.
+pub(crate) struct Opening<'a> {
+    pub session: SessionId,
+    pub who: Who,
+    pub client: String,
+    pub claims: &'a Claims,
+    pub detail: &'a [(&'a str, &'a str)],
+}
+
+impl<'a> Opening<'a> {
+    pub fn of_client(
+        session: SessionId,
+        identity: &Identity,
+        client: &ClientAddress,
+        claims: &'a Claims,
+        detail: &'a [(&'a str, &'a str)],
+    ) -> Opening<'a> {
+        let who = Who { org: Some(identity.org.to_string()), agent: Some(identity.agent.to_string()) };
+        Opening { session, who, client: client.to_string(), claims, detail }
+    }
+}
+
+impl SessionChain {
+    pub(crate) fn open(core: Arc<Core>, opening: Opening<'_>) -> Result<SessionChain, AuditError> {
+        let Opening { session: SessionId(session), who, client, claims, detail } = opening;
+        let mut seed = [0; 32];
+        keys::random(&mut seed).map_err(AuditError::io("the system's random generator"))?;
+        let seed = Hash::from_bytes(seed);
+        let state = ChainState::at(0, chain::seed_hash(session, &seed), false);
+        let shared = Shared { core, session, who: Arc::new(who), client, state };
+        shared.transact(|shared, state| {
+            let body = EventBody { claims, detail, seed: Some(seed), ..shared.event_body() };
+            shared.push(state, Link::Opened, chain::OPENED, &body)
+        })?;
+        Ok(SessionChain(Arc::new(shared)))
+    }
+
+    /// Goes on with a chain that an earlier process left, only to end it.
+    pub(crate) fn interrupt(core: &Arc<Core>, session: Uuid, left: chain::OpenChain) -> Result<(), AuditError> {
+        let state = ChainState::at(left.records, left.last, true);
+        let who = left.who.unwrap_or_else(|| Arc::new(Who { org: None, agent: None }));
+        let shared = Shared { core: Arc::clone(core), session, who, client: "local".into(), state };
+        let statements: Vec<String> = left.running.iter().map(Uuid::to_string).collect();
+        let unfinished = statements.join(",");
+        let detail = [("unfinished", unfinished.as_str())];
+        let detail = if statements.is_empty() { [].as_slice() } else { &detail };
+        shared.transact(|shared, state| {
+            let body = EventBody { records: Some(state.links.records + 1), detail, ..shared.event_body() };
+            shared.push(state, Link::Interrupted, chain::INTERRUPTED, &body)
+        })
+    }
+
+    #[must_use]
+    pub fn session(&self) -> SessionId {
+        SessionId(self.0.session)
+    }
+
+    /// Records a statement before its first effect or row.
+    ///
+    /// # Errors
+    /// `audit_unavailable`: the statement must not run.
+    pub fn intent(&self, fields: &IntentFields<'_>) -> Result<IntentReceipt, Refusal> {
+        self.0
+            .transact(|shared, state| {
+                shared.push_intent(state, fields)?;
+                state.links.running += 1;
+                Ok(())
+            })
+            .map_err(|error| error.refusal())?;
+        Ok(IntentReceipt { chain: Arc::clone(&self.0), statement: fields.statement, since: Instant::now(), open: true })
+    }
+
+    /// Records how a statement ended. The receipt must be of this chain.
+    ///
+    /// # Errors
+    /// `audit_unavailable`: the answer must not be given.
+    pub fn outcome(&self, mut receipt: IntentReceipt, fields: &OutcomeFields<'_>) -> Result<(), Refusal> {
+        receipt.open = false;
+        let chain = Arc::clone(&receipt.chain);
+        chain
+            .transact(|shared, state| {
+                shared.push_outcome(state, receipt.statement, fields)?;
+                shared.finish_one(state)
+            })
+            .map_err(|error| error.refusal())
+    }
+
+    /// Records a statement that is over before it began, as a refused one is: intent and outcome in one write.
+    ///
+    /// # Errors
+    /// `audit_unavailable`: the answer must not be given.
+    pub fn whole(&self, intent: &IntentFields<'_>, outcome: &OutcomeFields<'_>) -> Result<(), Refusal> {
+        self.0
+            .transact(|shared, state| {
+                shared.push_intent(state, intent)?;
+                shared.push_outcome(state, intent.statement, outcome)
+            })
+            .map_err(|error| error.refusal())
+    }
+
+    /// Records an event of this session.
+    ///
+    /// # Errors
+    /// `audit_unavailable`.
+    pub fn event(&self, fields: &EventFields<'_>) -> Result<(), Refusal> {
+        self.try_event(fields).map_err(|error| error.refusal())
+    }
+
+    pub(crate) fn try_event(&self, fields: &EventFields<'_>) -> Result<(), AuditError> {
+        self.named_event(fields.event.as_str(), fields)
+    }
+
+    pub(crate) fn named_event(&self, name: &str, fields: &EventFields<'_>) -> Result<(), AuditError> {
+        let client = fields.client.map(ToString::to_string);
+        self.0.transact(|shared, state| {
+            let own = shared.event_body();
+            let body = EventBody {
+                org: fields.org.map(|org| org.as_str()).or(own.org),
+                agent: fields.agent.map(|agent| cut(agent, FIELD_BYTES_MAX)).or(own.agent),
+                client: client.as_deref().or(own.client),
+                code: fields.code.map(|code| code.as_str()),
+                detail: fields.detail,
+                ..own
+            };
+            shared.push(state, Link::Event, name, &body)
+        })
+    }
+
+    /// Records the session's end, once; if statements still run, after the last of them. Nothing is recorded in the
+    /// session after it.
+    ///
+    /// # Errors
+    /// `audit_unavailable`.
+    pub fn close(&self, reason: &'static str) -> Result<(), Refusal> {
+        self.try_close(reason).map_err(|error| error.refusal())
+    }
+
+    pub(crate) fn try_close(&self, reason: &'static str) -> Result<(), AuditError> {
+        self.0.close(reason)
+    }
+}
+
+impl Shared {
+    /// Runs `write` on the chain, then appends what it pushed. The chain's lock is held until the records are written,
+    /// so that they lie in the log in the chain's order, and not while waiting for an fsync.
+    fn transact(
+        &self,
+        write: impl FnOnce(&Shared, &mut ChainState) -> Result<(), AuditError>,
+    ) -> Result<(), AuditError> {
+        let mut state = self.state.lock();
+        let before = state.links;
+        if let Err(error) = write(self, &mut state) {
+            state.links = before;
+            state.batch.clear();
+            return Err(error);
+        }
+        let end = self.core.write(&mut state.batch)?;
+        drop(state);
+        self.core.settle(end)
+    }
+
+    /// Encodes a record behind the chain's last one.
+    fn push(&self, state: &mut ChainState, link: Link, event: &str, body: &impl Serialize) -> Result<(), AuditError> {
+        if state.links.closed && link != Link::Interrupted {
+            return Err(AuditError::Closed);
+        }
+        let salt = state.salt()?;
+        let chained =
+            Chained { link, session: self.session, sequence: state.links.records, previous: state.links.last };
+        let buffer = &mut state.batch.bytes;
+        let start = buffer.len();
+        frame::open(buffer, &salt);
+        chain::write(buffer, &chained, event);
+        let joint = buffer.len();
+        serde_json::to_writer(&mut *buffer, body)
+            .map_err(|error| AuditError::Io { path: "an audit record".into(), source: error.into() })?;
+        if let Some(brace) = buffer.get_mut(joint) {
+            *brace = b',';
+        }
+        let bytes = buffer.len() - start;
+        let leaf = frame::close(buffer, start).ok_or(AuditError::TooLarge { bytes })?;
+        state.batch.entries.push(Entry { chained, leaf, who: Arc::clone(&self.who) });
+        state.links.records += 1;
+        state.links.last = leaf;
+        Ok(())
+    }
+
+    fn push_intent(&self, state: &mut ChainState, fields: &IntentFields<'_>) -> Result<(), AuditError> {
+        let (org, agent) = self.names();
+        let body = IntentBody::new(now(), (org, agent, &self.client), fields);
+        self.push(state, Link::Intent(fields.statement.0), "", &body)
+    }
+
+    fn push_outcome(
+        &self,
+        state: &mut ChainState,
+        statement: StatementId,
+        fields: &OutcomeFields<'_>,
+    ) -> Result<(), AuditError> {
+        self.push(state, Link::Outcome(statement.0), "", &OutcomeBody::new(now(), self.names(), fields))
+    }
+
+    fn abandon(&self, statement: StatementId, elapsed_ns: u64) -> Result<(), AuditError> {
+        self.transact(|shared, state| {
+            let (org, agent) = shared.names();
+            let body = OutcomeBody {
+                time: now(),
+                org,
+                agent,
+                outcome: "abandoned",
+                code: None,
+                rows: 0,
+                elapsed_ns,
+                masks: &[],
+                estimated: 0,
+                settled: 0,
+                uncollected: 0,
+                heal: 0,
+            };
+            shared.push(state, Link::Outcome(statement.0), "", &body)?;
+            shared.finish_one(state)
+        })
+    }
+
+    /// Notes that a statement ended, and ends the session if that was waiting for it.
+    fn finish_one(&self, state: &mut ChainState) -> Result<(), AuditError> {
+        state.links.running = state.links.running.saturating_sub(1);
+        match state.links.closing {
+            Some(reason) if state.links.running == 0 => self.push_end(state, reason),
+            _ => Ok(()),
+        }
+    }
+
+    fn close(&self, reason: &'static str) -> Result<(), AuditError> {
+        self.transact(|shared, state| {
+            if state.links.closed || state.links.closing.is_some() {
+                return Ok(());
+            }
+            state.links.closing = Some(reason);
+            if state.links.running == 0 { shared.push_end(state, reason) } else { Ok(()) }
+        })
+    }
+
+    fn push_end(&self, state: &mut ChainState, reason: &'static str) -> Result<(), AuditError> {
+        let detail = [("reason", reason)];
+        let body = EventBody { records: Some(state.links.records + 1), detail: &detail, ..self.event_body() };
+        self.push(state, Link::Closed, chain::CLOSED, &body)?;
+        state.links.closed = true;
+        Ok(())
+    }
+
+    fn names(&self) -> (&str, &str) {
+        (self.who.org.as_deref().unwrap_or_default(), self.who.agent.as_deref().unwrap_or_default())
+    }
+
+    fn event_body(&self) -> EventBody<'_> {
+        static NO_CLAIMS: Claims = Claims { application_name: None, agent_id: None, framework: None, request_id: None };
+        EventBody {
+            time: now(),
+            org: self.who.org.as_deref(),
+            agent: self.who.agent.as_deref(),
+            client: Some(self.client.as_str()),
+            claims: &NO_CLAIMS,
+            code: None,
+            detail: &[],
+            records: None,
+            seed: None,
+        }
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        match self.close("dropped") {
+            // The journal was closed first; the next start records the session as interrupted.
+            Ok(()) | Err(AuditError::Closed) => {}
+            Err(error) => tracing::error!(%error, session = %self.session, "the end of a session is not recorded"),
+        }
+    }
+}
+
+impl ChainState {
+    fn at(records: u64, last: Hash, closed: bool) -> Mutex<ChainState> {
+        let links = Links { records, last, running: 0, closing: None, closed };
+        Mutex::new(ChainState { links, salts: Vec::new(), batch: Batch::default() })
+    }
+
+    fn salt(&mut self) -> Result<[u8; SALT_BYTES], AuditError> {
+        if let Some(salt) = self.salts.pop() {
+            return Ok(salt);
+        }
+        let mut bytes = [0; SALT_BYTES * SALTS_AT_ONCE];
+        keys::random(&mut bytes).map_err(AuditError::io("the system's random generator"))?;
+        let (salts, _) = bytes.as_chunks::<SALT_BYTES>();
+        self.salts.extend_from_slice(salts);
+        self.salts.pop().ok_or(AuditError::Closed)
+    }
+}
+
+/// Nanoseconds since 1970.
+fn now() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
+}

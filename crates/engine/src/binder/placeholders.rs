@@ -1,0 +1,115 @@
+//! Types of `$n`, inferred as PostgreSQL does: from the comparison, cast or column a parameter meets; text otherwise.
+
+use std::collections::HashMap;
+
+use arrow::datatypes::FieldRef;
+use datafusion::{
+    common::{
+        DataFusionError,
+        tree_node::{TreeNode, TreeNodeRecursion},
+    },
+    logical_expr::{Cast, Expr, ExprSchemable, LogicalPlan, expr::Placeholder},
+};
+use weir_model::ColumnType;
+
+use crate::types::{output_type, parameter_field};
+
+/// One field for each parameter whose type is known.
+pub(crate) fn parameter_fields(types: &[Option<ColumnType>]) -> Vec<Option<FieldRef>> {
+    types.iter().map(|known| known.map(parameter_field)).collect()
+}
+
+/// The type a parameter takes from a column: without the length, precision and scale, which belong to the column.
+pub(crate) fn parameter_type(column_type: ColumnType) -> ColumnType {
+    match column_type {
+        ColumnType::Varchar(_) => ColumnType::Text,
+        ColumnType::Numeric { scale, .. } => ColumnType::Numeric { precision: 38, scale: scale.max(10) },
+        other => other,
+    }
+}
+
+/// Fills in what a plan tells of the parameters that have no type yet.
+pub(crate) fn infer(plan: &LogicalPlan, types: &mut [Option<ColumnType>]) -> Result<(), DataFusionError> {
+    let mut found: HashMap<usize, ColumnType> = HashMap::new();
+    plan.apply_with_subqueries(|node| {
+        let schemas = node.inputs().iter().map(|input| input.schema().as_ref().clone()).reduce(|mut all, next| {
+            all.merge(&next);
+            all
+        });
+        if let LogicalPlan::Limit(limit) = node {
+            for count in limit.skip.iter().chain(&limit.fetch) {
+                if let Expr::Placeholder(Placeholder { id, .. }) = count.as_ref() {
+                    note(&mut found, id, ColumnType::BigInt);
+                }
+            }
+        }
+        node.apply_expressions(|expr| {
+            expr.apply(|expr| {
+                match expr {
+                    Expr::Placeholder(Placeholder { id, field: Some(field) }) => {
+                        note(&mut found, id, parameter_type(output_type(field)));
+                    }
+                    Expr::Cast(Cast { expr: inner, field }) => {
+                        if let Expr::Placeholder(Placeholder { id, field: None }) = inner.as_ref() {
+                            note(&mut found, id, parameter_type(output_type(field)));
+                        }
+                    }
+                    Expr::ScalarFunction(call) if siblings_agree(call.name()) => {
+                        from_siblings(&call.args, schemas.as_ref(), &mut found);
+                    }
+                    Expr::Case(case) => {
+                        if case.expr.is_none() {
+                            for (when, _) in &case.when_then_expr {
+                                if let Expr::Placeholder(Placeholder { id, field: None }) = when.as_ref() {
+                                    note(&mut found, id, ColumnType::Boolean);
+                                }
+                            }
+                        }
+                        let values: Vec<Expr> = case
+                            .when_then_expr
+                            .iter()
+                            .map(|(_, then)| then.as_ref().clone())
+                            .chain(case.else_expr.iter().map(|value| value.as_ref().clone()))
+                            .collect();
+                        from_siblings(&values, schemas.as_ref(), &mut found);
+                    }
+                    _ => {}
+                }
+                Ok(TreeNodeRecursion::Continue)
+            })
+        })
+    })?;
+    for (index, known) in types.iter_mut().enumerate() {
+        if known.is_none() {
+            *known = found.get(&(index + 1)).copied();
+        }
+    }
+    Ok(())
+}
+
+fn note(found: &mut HashMap<usize, ColumnType>, id: &str, column_type: ColumnType) {
+    if let Some(number) = id.strip_prefix('$').and_then(|digits| digits.parse().ok()) {
+        found.entry(number).or_insert(column_type);
+    }
+}
+
+/// Functions whose arguments have one type.
+fn siblings_agree(name: &str) -> bool {
+    matches!(name, "coalesce" | "nullif" | "greatest" | "least" | "nvl")
+}
+
+fn from_siblings(
+    values: &[Expr],
+    schema: Option<&datafusion::common::DFSchema>,
+    found: &mut HashMap<usize, ColumnType>,
+) {
+    let Some(schema) = schema else { return };
+    let untyped = |value: &&Expr| matches!(value, Expr::Placeholder(Placeholder { field: None, .. }));
+    let known = values.iter().filter(|value| !untyped(value)).find_map(|value| value.to_field(schema).ok());
+    let Some((_, field)) = known else { return };
+    for value in values.iter().filter(untyped) {
+        if let Expr::Placeholder(Placeholder { id, .. }) = value {
+            note(found, id, parameter_type(output_type(&field)));
+        }
+    }
+}

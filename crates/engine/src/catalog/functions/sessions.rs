@@ -1,0 +1,37 @@
+//! Where the session is: schemas, encodings, roles. Its user, database and settings are session values of the engine's
+//! own, which every query may call.
+
+use weir_model::Refusal;
+
+use super::{Cell, Definition, argument, oid, text};
+use crate::catalog::{cluster, layout::Shape};
+
+pub(super) const ALL: &[Definition] = &[
+    Definition::strict(&["current_schemas"], Shape::Texts, |objects, arguments| {
+        let implicit = argument(arguments, 0).bool().unwrap_or(false);
+        Ok(Cell::Texts(objects.searched(implicit).into_iter().map(str::to_owned).collect()))
+    }),
+    Definition::lax(&["pg_is_in_recovery"], Shape::Bool, |_, _| Ok(false.into())),
+    Definition::lax(&["pg_is_wal_replay_paused"], Shape::Bool, |_, _| Ok(false.into())),
+    Definition::lax(&["pg_my_temp_schema"], Shape::Int8, |_, _| Ok(0.into())),
+    Definition::strict(&["pg_is_other_temp_schema"], Shape::Bool, |_, _| Ok(false.into())),
+    Definition::lax(&["set_config"], Shape::Text, |_, _| {
+        Err(Refusal::unsupported("set_config()").hint("change the setting with SET"))
+    }),
+    Definition::lax(&["getdatabaseencoding"], Shape::Text, |_, _| Ok("UTF8".into())),
+    Definition::lax(&["pg_client_encoding"], Shape::Text, |_, _| Ok("UTF8".into())),
+    Definition::strict(&["pg_encoding_to_char"], Shape::Text, |_, arguments| {
+        let known = argument(arguments, 0).int() == Some(i64::from(cluster::UTF8));
+        Ok(if known { "UTF8" } else { "" }.into())
+    }),
+    Definition::strict(&["pg_char_to_encoding"], Shape::Int4, |_, arguments| {
+        let name = text(arguments, 0).to_ascii_lowercase().replace(['-', '_'], "");
+        Ok(if matches!(name.as_str(), "utf8" | "unicode") { cluster::UTF8 } else { -1 }.into())
+    }),
+    Definition::strict(&["pg_get_userbyid"], Shape::Text, |objects, arguments| {
+        let role = oid(arguments, 0).and_then(|oid| objects.role(oid));
+        let unknown = || format!("unknown (OID={})", argument(arguments, 0).int().unwrap_or(0));
+        Ok(role.map_or_else(unknown, |role| role.name.clone()).into())
+    }),
+    Definition::strict(&["pg_tablespace_location"], Shape::Text, |_, _| Ok("".into())),
+];

@@ -1,0 +1,168 @@
+//! Relations that are always empty here, and what follows from it: no rows, NULL, false, the empty array.
+//!
+//! Clients ask of triggers, policies, publications and the like in queries that DataFusion cannot plan. Their true answer
+//! is known without: an inner join with a relation that has no rows has no rows.
+
+use sqlparser::ast::{
+    BinaryOperator, Expr, Ident, JoinOperator, OrderByKind, Query, Select, SelectItem, SetExpr, TableFactor,
+    TableWithJoins,
+};
+
+use super::{CommonTables, leaves, scope, tree};
+use crate::catalog;
+
+/// Columns of arrays that are NULL in every row of these catalogs: access lists and options.
+const NULL_ARRAYS: &[&str] = &[
+    "relacl",
+    "attacl",
+    "nspacl",
+    "datacl",
+    "typacl",
+    "proacl",
+    "lanacl",
+    "spcacl",
+    "reloptions",
+    "attoptions",
+    "attfdwoptions",
+    "spcoptions",
+    "rolconfig",
+    "useconfig",
+    "proconfig",
+    "evttags",
+    "prattrs",
+    "confkey",
+];
+
+/// Whether the query has no rows whatever it says: not if it aggregates all rows into one.
+pub(super) fn is_empty_query(query: &Query, common: &CommonTables) -> bool {
+    match query.body.as_ref() {
+        SetExpr::Select(select) => is_empty_select(select, common),
+        SetExpr::Query(query) => is_empty_query(query, common),
+        _ => false,
+    }
+}
+
+pub(super) fn is_empty_select(select: &Select, common: &CommonTables) -> bool {
+    is_marked(select)
+        || (yields_per_row(select)
+            && (select.from.iter().any(|table| is_empty_join(table, common))
+                || select
+                    .selection
+                    .as_ref()
+                    .is_some_and(|selection| asks_for_other_constraints(selection, select, common))))
+}
+
+/// The only constraints are primary keys: `contype = 'f'` finds none.
+fn asks_for_other_constraints(condition: &Expr, select: &Select, common: &CommonTables) -> bool {
+    match condition {
+        Expr::BinaryOp { left, op: BinaryOperator::And, right } => {
+            asks_for_other_constraints(left, select, common) || asks_for_other_constraints(right, select, common)
+        }
+        Expr::Nested(inner) => asks_for_other_constraints(inner, select, common),
+        Expr::BinaryOp { left, op: BinaryOperator::Eq, right } => {
+            tree::is_column(left)
+                && tree::output_name(left) == "contype"
+                && tree::string_of(right).is_some_and(|kind| kind != "p")
+                && scope::is_of_relation(left, "pg_constraint", &select.from, common)
+        }
+        _ => false,
+    }
+}
+
+/// Without GROUP BY, an aggregate gives a row even of none.
+fn yields_per_row(select: &Select) -> bool {
+    let grouped = matches!(&select.group_by, sqlparser::ast::GroupByExpr::Expressions(keys, _) if !keys.is_empty());
+    grouped || !(scope::has_aggregate(&select.projection) || select.having.is_some())
+}
+
+fn is_marked(select: &Select) -> bool {
+    yields_per_row(select) && select.selection == Some(tree::boolean(false))
+}
+
+fn is_empty_join(table: &TableWithJoins, common: &CommonTables) -> bool {
+    let mut empty = is_empty_factor(&table.relation, common);
+    for join in &table.joins {
+        let right = is_empty_factor(&join.relation, common);
+        empty = match join.join_operator {
+            JoinOperator::Join(_) | JoinOperator::Inner(_) | JoinOperator::CrossJoin(_) => empty || right,
+            JoinOperator::Left(_) | JoinOperator::LeftOuter(_) => empty,
+            JoinOperator::Right(_) | JoinOperator::RightOuter(_) => right,
+            _ => empty && right,
+        };
+    }
+    empty
+}
+
+fn is_empty_factor(factor: &TableFactor, common: &CommonTables) -> bool {
+    if let Some(changed) = leaves::changed_factor(factor) {
+        return is_empty_factor(&changed, common);
+    }
+    match factor {
+        TableFactor::Table { .. } => scope::relation(factor, common).is_some_and(catalog::is_always_empty),
+        TableFactor::Derived { subquery, .. } => is_empty_query(subquery, common),
+        TableFactor::UNNEST { array_exprs, .. } => {
+            let null = |expr: &Expr| tree::is_column(expr) && NULL_ARRAYS.contains(&tree::output_name(expr).as_str());
+            array_exprs.iter().all(null)
+        }
+        TableFactor::NestedJoin { table_with_joins, .. } => is_empty_join(table_with_joins, common),
+        _ => false,
+    }
+}
+
+/// Makes an empty select plain: the same columns, of no rows. What stood in them never runs.
+pub(super) fn simplify(select: &mut Select) {
+    for item in &mut select.projection {
+        let (SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. }) = item else { continue };
+        if tree::is_column(expr) || is_value(expr) {
+            continue;
+        }
+        let name = tree::output_name(expr);
+        *expr = typed_null(expr);
+        if let SelectItem::UnnamedExpr(expr) = item {
+            let expr = std::mem::replace(expr, tree::placeholder());
+            *item = SelectItem::ExprWithAlias { expr, alias: Ident::with_quote('"', name) };
+        }
+    }
+    select.selection = Some(tree::boolean(false));
+    select.having = None;
+}
+
+fn is_value(expr: &Expr) -> bool {
+    matches!(expr, Expr::Value(_))
+}
+
+/// NULL of the type that can be told: what a cast says, boolean for a comparison; text else, as clients print all.
+fn typed_null(expr: &Expr) -> Expr {
+    match expr {
+        Expr::Cast { data_type, .. } => cast_null(data_type.clone()),
+        Expr::AnyOp { .. } | Expr::AllOp { .. } | Expr::Exists { .. } | Expr::IsNull(_) | Expr::IsNotNull(_) => {
+            cast_null(sqlparser::ast::DataType::Boolean)
+        }
+        Expr::Nested(inner) => typed_null(inner),
+        _ => cast_null(sqlparser::ast::DataType::Text),
+    }
+}
+
+fn cast_null(data_type: sqlparser::ast::DataType) -> Expr {
+    Expr::Cast {
+        kind: sqlparser::ast::CastKind::Cast,
+        expr: Box::new(tree::null()),
+        data_type,
+        array: false,
+        format: None,
+    }
+}
+
+/// An order of no rows is any; one by an expression may no longer be plannable.
+pub(super) fn drop_order(query: &mut Query, common: &CommonTables) {
+    if !is_empty_query(query, common) {
+        return;
+    }
+    let plain = |expr: &Expr| is_value(expr);
+    if let Some(order) = &query.order_by
+        && let OrderByKind::Expressions(keys) = &order.kind
+        && !keys.iter().all(|key| plain(&key.expr))
+    {
+        query.order_by = None;
+    }
+}

@@ -1,0 +1,283 @@
+//! PostgreSQL's forms that DataFusion's planner lacks, rewritten in the tree before it is planned.
+//!
+//! - Outputs: every expression without a name gets one, so that DataFusion, which wants them distinct and compares them
+//!   without their casts, takes what PostgreSQL takes; ORDER BY finds them by position, text or name.
+//! - `mod(a, b)`, `a ^ b`, `x = ANY('{…}')`, `x = ANY($1)` and `x <> ALL(…)`.
+
+use std::ops::ControlFlow;
+
+use weir_model::fold_identifier;
+use weir_sql::ast::{
+    BinaryOperator, CastKind, DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList,
+    FunctionArguments, Ident, ObjectName, ObjectNamePart, OrderByKind, Query, SelectItem, SetExpr, UnaryOperator,
+    Value, VisitMut, VisitorMut,
+};
+
+use crate::naming::{HIDDEN, OutputNames, name_of, names_of};
+
+/// The query as DataFusion can plan it, and the names of its outputs as PostgreSQL gives them.
+pub(crate) fn prepare(query: &Query) -> (Query, OutputNames) {
+    let names = names_of(&query.body);
+    let mut query = query.clone();
+    let _ = query.visit(&mut Rewrite { outermost: true });
+    (query, names)
+}
+
+/// An expression outside a query: a policy's, a default, a value.
+pub(crate) fn prepare_expr(expr: &Expr) -> Expr {
+    let mut expr = expr.clone();
+    let _ = expr.visit(&mut Rewrite { outermost: false });
+    expr
+}
+
+struct Rewrite {
+    /// Whether the next query is the statement's own, whose output names nobody but the client sees.
+    outermost: bool,
+}
+
+impl VisitorMut for Rewrite {
+    type Break = ();
+
+    fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
+        let hidden = std::mem::replace(&mut self.outermost, false);
+        match query.body.as_mut() {
+            SetExpr::Select(select) => {
+                let outputs = name_items(&mut select.projection, hidden);
+                if let Some(OrderByKind::Expressions(keys)) = query.order_by.as_mut().map(|order| &mut order.kind) {
+                    keys.iter_mut().for_each(|key| order_by_alias(&mut key.expr, &outputs));
+                }
+            }
+            body => name_branches(body, hidden),
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        if let Some(rewritten) = rewritten(expr) {
+            *expr = rewritten;
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+fn name_branches(body: &mut SetExpr, hidden: bool) {
+    match body {
+        SetExpr::Select(select) => {
+            name_items(&mut select.projection, hidden);
+        }
+        SetExpr::SetOperation { left, right, .. } => {
+            name_branches(left, hidden);
+            name_branches(right, hidden);
+        }
+        // Visited as queries of their own.
+        _ => {}
+    }
+}
+
+/// One output of a SELECT list after naming.
+struct Output {
+    /// As written; what ORDER BY may repeat.
+    text: Option<String>,
+    /// What PostgreSQL calls it.
+    name: Option<String>,
+    /// What the plan calls it, where an alias says so.
+    alias: Option<Ident>,
+}
+
+fn is_wildcard(item: &SelectItem) -> bool {
+    !matches!(item, SelectItem::UnnamedExpr(_) | SelectItem::ExprWithAlias { .. })
+}
+
+fn name_items(items: &mut [SelectItem], hidden: bool) -> Vec<Output> {
+    let wildcard = items.iter().any(is_wildcard);
+    let mut used: Vec<String> = Vec::with_capacity(items.len());
+    items.iter_mut().enumerate().map(|(index, item)| name_item(index, item, wildcard, hidden, &mut used)).collect()
+}
+
+fn name_item(index: usize, item: &mut SelectItem, wildcard: bool, hidden: bool, used: &mut Vec<String>) -> Output {
+    let unique = || Ident::with_quote('"', format!("{HIDDEN}{index}"));
+    match item {
+        SelectItem::UnnamedExpr(expr) => {
+            let name = name_of(expr);
+            let column = matches!(expr, Expr::Identifier(_) | Expr::CompoundIdentifier(_));
+            let taken = name.as_ref().is_none_or(|name| used.contains(name));
+            // Beside a wildcard every name may be one that the wildcard also gives.
+            let alias = match &name {
+                _ if taken || wildcard => Some(unique()),
+                Some(_) if column => None,
+                Some(name) if !hidden => Some(Ident::with_quote('"', name)),
+                _ => Some(unique()),
+            };
+            used.extend(name.clone());
+            let output = Output { text: Some(expr.to_string()), name, alias: alias.clone() };
+            if let Some(alias) = alias {
+                *item = SelectItem::ExprWithAlias { expr: expr.clone(), alias };
+            }
+            output
+        }
+        SelectItem::ExprWithAlias { alias, .. } => {
+            let name = fold_identifier(&alias.value, alias.quote_style.is_some());
+            if used.contains(&name) || alias.value.is_empty() {
+                *alias = unique();
+            }
+            used.push(name.clone());
+            Output { text: None, name: Some(name), alias: Some(alias.clone()) }
+        }
+        _ => Output { text: None, name: None, alias: None },
+    }
+}
+
+/// A key of ORDER BY that names an output (by position, by its text, by the name PostgreSQL gives it) becomes its alias.
+fn order_by_alias(key: &mut Expr, outputs: &[Output]) {
+    let found = match key {
+        Expr::Value(value) => match &value.value {
+            // Positions count what a wildcard stands for; then they stay as they are.
+            Value::Number(digits, _)
+                if outputs.iter().all(|output| output.name.is_some() || output.alias.is_some()) =>
+            {
+                digits.parse::<usize>().ok().and_then(|position| outputs.get(position.checked_sub(1)?))
+            }
+            _ => None,
+        },
+        Expr::Identifier(ident) => {
+            let name = fold_identifier(&ident.value, ident.quote_style.is_some());
+            let mut named = outputs.iter().filter(|output| output.name.as_ref() == Some(&name));
+            match (named.next(), named.next()) {
+                (Some(only), None) => Some(only),
+                _ => None,
+            }
+        }
+        _ => {
+            let text = key.to_string();
+            outputs.iter().find(|output| output.text.as_ref() == Some(&text))
+        }
+    };
+    if let Some(Output { alias: Some(alias), .. }) = found {
+        *key = Expr::Identifier(alias.clone());
+    }
+}
+
+fn rewritten(expr: &Expr) -> Option<Expr> {
+    match expr {
+        Expr::BinaryOp { left, op: BinaryOperator::PGExp, right } => {
+            Some(call("power", vec![left.as_ref().clone(), right.as_ref().clone()]))
+        }
+        Expr::Function(function) if named(function, "mod") => {
+            let (left, right) = two_arguments(function)?;
+            Some(Expr::Nested(Box::new(Expr::BinaryOp {
+                left: Box::new(Expr::Nested(Box::new(left))),
+                op: BinaryOperator::Modulo,
+                right: Box::new(Expr::Nested(Box::new(right))),
+            })))
+        }
+        Expr::AnyOp { left, compare_op: BinaryOperator::Eq, right, .. } => member(left, right),
+        Expr::AllOp { left, compare_op: BinaryOperator::NotEq, right } => {
+            Some(Expr::UnaryOp { op: UnaryOperator::Not, expr: Box::new(member(left, right)?) })
+        }
+        _ => None,
+    }
+}
+
+/// Whether `value` is an element of an array written as text.
+fn member(value: &Expr, array: &Expr) -> Option<Expr> {
+    let text = array_text(array)?;
+    let value = Expr::Cast {
+        kind: CastKind::DoubleColon,
+        expr: Box::new(Expr::Nested(Box::new(value.clone()))),
+        data_type: DataType::Text,
+        array: false,
+        format: None,
+    };
+    Some(call("array_has", vec![call(crate::functions::TEXT_ARRAY, vec![text]), value]))
+}
+
+/// A literal or parameter that stands for an array, with or without a cast to an array type.
+fn array_text(expr: &Expr) -> Option<Expr> {
+    match expr {
+        Expr::Nested(inner) => array_text(inner),
+        Expr::Cast { expr: inner, data_type: DataType::Array(_), .. } => array_text(inner),
+        Expr::Value(value) if matches!(value.value, Value::Placeholder(_) | Value::SingleQuotedString(_)) => {
+            Some(expr.clone())
+        }
+        _ => None,
+    }
+}
+
+fn named(function: &Function, name: &str) -> bool {
+    match function.name.0.as_slice() {
+        [ObjectNamePart::Identifier(ident)] | [_, ObjectNamePart::Identifier(ident)] => {
+            ident.value.eq_ignore_ascii_case(name)
+        }
+        _ => false,
+    }
+}
+
+fn two_arguments(function: &Function) -> Option<(Expr, Expr)> {
+    let FunctionArguments::List(list) = &function.args else { return None };
+    match list.args.as_slice() {
+        [FunctionArg::Unnamed(FunctionArgExpr::Expr(left)), FunctionArg::Unnamed(FunctionArgExpr::Expr(right))] => {
+            Some((left.clone(), right.clone()))
+        }
+        _ => None,
+    }
+}
+
+fn call(name: &str, arguments: Vec<Expr>) -> Expr {
+    let args = arguments.into_iter().map(|argument| FunctionArg::Unnamed(FunctionArgExpr::Expr(argument))).collect();
+    Expr::Function(Function {
+        name: ObjectName(vec![ObjectNamePart::Identifier(Ident::new(name))]),
+        uses_odbc_syntax: false,
+        parameters: FunctionArguments::None,
+        args: FunctionArguments::List(FunctionArgumentList { duplicate_treatment: None, args, clauses: Vec::new() }),
+        filter: None,
+        null_treatment: None,
+        over: None,
+        within_group: Vec::new(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test fails by panicking")]
+    use super::*;
+    use weir_sql::ast::Statement;
+
+    fn check(sql: &str, expected: &str) {
+        let statements = weir_sql::parse(sql).unwrap();
+        let Statement::Query(query) = statements[0].tree() else { panic!("{sql}") };
+        assert_eq!(prepare(query).0.to_string(), expected);
+    }
+
+    #[test]
+    fn outputs_get_names_that_nothing_else_has() {
+        check("SELECT a, a, b AS a FROM t", "SELECT a, a AS \"__weir_out1\", b AS \"__weir_out2\" FROM t");
+        check("SELECT a, sum(b) FROM t", "SELECT a, sum(b) AS \"__weir_out1\" FROM t");
+        check("SELECT *, a FROM t", "SELECT *, a AS \"__weir_out1\" FROM t");
+        check(
+            "SELECT x.count FROM (SELECT count(*) FROM t) AS x",
+            "SELECT x.count FROM (SELECT count(*) AS \"count\" FROM t) AS x",
+        );
+    }
+
+    #[test]
+    fn order_by_follows_positions_texts_and_names() {
+        check(
+            "SELECT a, sum(b) FROM t GROUP BY a ORDER BY 2, sum(b), sum, a, 1 + 1",
+            "SELECT a, sum(b) AS \"__weir_out1\" FROM t GROUP BY a \
+             ORDER BY \"__weir_out1\", \"__weir_out1\", \"__weir_out1\", a, 1 + 1",
+        );
+    }
+
+    #[test]
+    fn operators_become_functions() {
+        check(
+            "SELECT mod(a + 1, 2), 2 ^ 3",
+            "SELECT ((a + 1) % (2)) AS \"__weir_out0\", power(2, 3) AS \"__weir_out1\"",
+        );
+        check(
+            "SELECT 1 FROM t WHERE a = ANY('{1,2}') AND b <> ALL($1::int[])",
+            "SELECT 1 AS \"__weir_out0\" FROM t WHERE array_has(weir_text_array('{1,2}'), (a)::TEXT) \
+             AND NOT array_has(weir_text_array($1), (b)::TEXT)",
+        );
+    }
+}

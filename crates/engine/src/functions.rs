@@ -1,0 +1,164 @@
+//! The functions a statement may call: DataFusion's, PostgreSQL's names for them, and what DataFusion lacks.
+//!
+//! One registry serves every session. What depends on the session or on the clock is no function here but a
+//! [`session_value`]: a placeholder that each execution fills.
+
+mod array_text;
+mod bounded;
+mod calendar;
+mod number_format;
+mod series;
+pub(crate) mod session_value;
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
+
+use datafusion::{
+    common::DataFusionError,
+    execution::{FunctionRegistry, SessionStateDefaults},
+    logical_expr::{AggregateUDF, HigherOrderUDF, ScalarUDF, WindowUDF, planner::ExprPlanner},
+};
+
+pub(crate) use self::{
+    array_text::TEXT_ARRAY,
+    series::{Series, series},
+};
+
+#[derive(Debug)]
+pub(crate) struct Functions {
+    pub scalar: HashMap<String, Arc<ScalarUDF>>,
+    pub higher_order: HashMap<String, Arc<HigherOrderUDF>>,
+    pub aggregate: HashMap<String, Arc<AggregateUDF>>,
+    pub window: HashMap<String, Arc<WindowUDF>>,
+    pub planners: Vec<Arc<dyn ExprPlanner>>,
+}
+
+/// Functions that tell of the process, read files, or make arrays of any length from a number.
+const LEFT_OUT: [&str; 10] = [
+    "input_file_name",
+    "file_row_index",
+    "range",
+    "generate_series",
+    "gen_series",
+    "array_repeat",
+    "list_repeat",
+    "array_resize",
+    "list_resize",
+    "version",
+];
+
+/// PostgreSQL's name, DataFusion's name.
+const ALIASES: [(&str, &str); 6] = [
+    ("gen_random_uuid", "uuid"),
+    ("ceiling", "ceil"),
+    ("sign", "signum"),
+    ("char_length", "character_length"),
+    ("pow", "power"),
+    ("array_length_total", "cardinality"),
+];
+
+impl Functions {
+    pub(crate) fn new() -> Functions {
+        let mut scalar = HashMap::new();
+        for function in SessionStateDefaults::default_scalar_functions() {
+            for name in function.aliases().iter().map(String::as_str).chain([function.name()]) {
+                scalar.insert(name.to_owned(), Arc::clone(&function));
+            }
+        }
+        for name in LEFT_OUT {
+            scalar.remove(name);
+        }
+        for (name, existing) in ALIASES {
+            if let Some(function) = scalar.get(existing).cloned() {
+                scalar.entry(name.to_owned()).or_insert(function);
+            }
+        }
+        for function in bounded::wrap(&scalar)
+            .into_iter()
+            .chain(array_text::all())
+            .chain(calendar::all())
+            .chain(session_value::all())
+        {
+            scalar.insert(function.name().to_owned(), function);
+        }
+        session_value::add_aliases(&mut scalar);
+        Functions {
+            scalar,
+            higher_order: by_name(SessionStateDefaults::default_higher_order_functions(), |function| {
+                (function.name().to_owned(), function.aliases().to_vec())
+            }),
+            aggregate: aggregates(),
+            window: by_name(SessionStateDefaults::default_window_functions(), |function| {
+                (function.name().to_owned(), function.aliases().to_vec())
+            }),
+            planners: SessionStateDefaults::default_expr_planners(),
+        }
+    }
+}
+
+fn aggregates() -> HashMap<String, Arc<AggregateUDF>> {
+    let mut all = by_name(SessionStateDefaults::default_aggregate_functions(), |function| {
+        (function.name().to_owned(), function.aliases().to_vec())
+    });
+    if let Some(all_true) = all.get("bool_and").cloned() {
+        all.insert("every".to_owned(), all_true);
+    }
+    all
+}
+
+fn by_name<F>(functions: Vec<Arc<F>>, names: impl Fn(&F) -> (String, Vec<String>)) -> HashMap<String, Arc<F>> {
+    let mut map = HashMap::new();
+    for function in functions {
+        let (name, aliases) = names(&function);
+        for alias in aliases {
+            map.insert(alias, Arc::clone(&function));
+        }
+        map.insert(name, function);
+    }
+    map
+}
+
+fn found<F>(map: &HashMap<String, Arc<F>>, name: &str) -> Result<Arc<F>, DataFusionError> {
+    map.get(name).cloned().ok_or_else(|| DataFusionError::Plan(format!("Invalid function '{name}'.")))
+}
+
+/// For optimiser rules that need a function by name.
+impl FunctionRegistry for Functions {
+    fn udfs(&self) -> HashSet<String> {
+        self.scalar.keys().cloned().collect()
+    }
+
+    fn higher_order_function_names(&self) -> HashSet<String> {
+        self.higher_order.keys().cloned().collect()
+    }
+
+    fn udafs(&self) -> HashSet<String> {
+        self.aggregate.keys().cloned().collect()
+    }
+
+    fn udwfs(&self) -> HashSet<String> {
+        self.window.keys().cloned().collect()
+    }
+
+    fn udf(&self, name: &str) -> Result<Arc<ScalarUDF>, DataFusionError> {
+        found(&self.scalar, name)
+    }
+
+    fn higher_order_function(&self, name: &str) -> Result<Arc<HigherOrderUDF>, DataFusionError> {
+        found(&self.higher_order, name)
+    }
+
+    fn udaf(&self, name: &str) -> Result<Arc<AggregateUDF>, DataFusionError> {
+        found(&self.aggregate, name)
+    }
+
+    fn udwf(&self, name: &str) -> Result<Arc<WindowUDF>, DataFusionError> {
+        found(&self.window, name)
+    }
+
+    fn expr_planners(&self) -> Vec<Arc<dyn ExprPlanner>> {
+        self.planners.clone()
+    }
+}

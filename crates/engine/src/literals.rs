@@ -1,0 +1,99 @@
+//! Quoted literals take the type of what they are compared with, as in PostgreSQL, where they have none of their own.
+
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, StringViewArray};
+use datafusion::{
+    common::{
+        DFSchema, DataFusionError, ScalarValue,
+        config::ConfigOptions,
+        tree_node::{Transformed, TreeNode},
+    },
+    logical_expr::{
+        Between, BinaryExpr, Expr, ExprSchemable, LogicalPlan, expr::InList, expr_rewriter::NamePreserver,
+        utils::merge_schema,
+    },
+    optimizer::AnalyzerRule,
+};
+use weir_model::ColumnType;
+
+use crate::{
+    binder::parameter_type,
+    coerce::{self, Context},
+    error::external,
+    leakproof::is_comparison,
+    types::{is_text, output_type},
+};
+
+#[derive(Debug)]
+pub(crate) struct UnknownLiterals;
+
+impl AnalyzerRule for UnknownLiterals {
+    fn analyze(&self, plan: LogicalPlan, _config: &ConfigOptions) -> Result<LogicalPlan, DataFusionError> {
+        let done = plan.transform_up_with_subqueries(|node| {
+            let schema = merge_schema(&node.inputs());
+            let names = NamePreserver::new(&node);
+            node.map_expressions(|expr| {
+                let name = names.save(&expr);
+                Ok(expr.transform_up(|part| resolve(part, &schema))?.update_data(|expr| name.restore(expr)))
+            })
+        })?;
+        Ok(done.data)
+    }
+
+    fn name(&self) -> &str {
+        "unknown_literals"
+    }
+}
+
+pub(crate) fn resolve(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>, DataFusionError> {
+    match expr {
+        Expr::BinaryExpr(BinaryExpr { left, op, right }) if is_comparison(op) => {
+            let new_left = typed(&left, &right, schema)?;
+            let new_right = typed(&right, &left, schema)?;
+            if new_left.is_none() && new_right.is_none() {
+                return Ok(Transformed::no(Expr::BinaryExpr(BinaryExpr { left, op, right })));
+            }
+            let left = new_left.map_or(left, Box::new);
+            let right = new_right.map_or(right, Box::new);
+            Ok(Transformed::yes(Expr::BinaryExpr(BinaryExpr { left, op, right })))
+        }
+        Expr::Between(Between { expr, negated, low, high }) => {
+            let low = typed(&low, &expr, schema)?.map_or(low, Box::new);
+            let high = typed(&high, &expr, schema)?.map_or(high, Box::new);
+            Ok(Transformed::yes(Expr::Between(Between { expr, negated, low, high })))
+        }
+        Expr::InList(InList { expr, list, negated }) => {
+            let list = list
+                .into_iter()
+                .map(|item| Ok(typed(&item, &expr, schema)?.unwrap_or(item)))
+                .collect::<Result<Vec<Expr>, DataFusionError>>()?;
+            Ok(Transformed::yes(Expr::InList(InList { expr, list, negated })))
+        }
+        other => Ok(Transformed::no(other)),
+    }
+}
+
+/// The literal with the other side's type; None where it is no untyped literal, or text is what is wanted.
+fn typed(literal: &Expr, other: &Expr, schema: &DFSchema) -> Result<Option<Expr>, DataFusionError> {
+    let Expr::Literal(ScalarValue::Utf8(Some(text)), _) = literal else { return Ok(None) };
+    if matches!(other, Expr::Literal(..)) {
+        return Ok(None);
+    }
+    let Ok((_, field)) = other.to_field(schema) else { return Ok(None) };
+    let target = match output_type(&field) {
+        ColumnType::Uuid => ColumnType::Uuid,
+        _ if is_text(field.data_type()) || field.data_type().is_null() || field.data_type().is_nested() => {
+            return Ok(None);
+        }
+        column_type => parameter_type(column_type),
+    };
+    let array: ArrayRef = Arc::new(StringViewArray::from(vec![text.as_str()]));
+    let array = coerce::to_type(&array, target, Context::Literal).map_err(external)?;
+    Ok(Some(Expr::Literal(ScalarValue::try_from_array(&array, 0)?, None)))
+}
+
+/// All literals of one expression.
+pub(crate) fn resolve_all(expr: Expr, schema: &DFSchema) -> Result<Expr, DataFusionError> {
+    Ok(expr.transform_up(|part| resolve(part, schema))?.data)
+}

@@ -1,0 +1,19 @@
+//! Engine, store and parser together, over small tables.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::string_slice,
+    reason = "a test fails by panicking"
+)]
+
+mod functions;
+mod leaks;
+mod limits;
+mod lookups;
+mod parameters;
+mod pitfalls;
+mod queries;
+mod world;
+mod writes;

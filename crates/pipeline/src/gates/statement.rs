@@ -1,0 +1,111 @@
+use std::{collections::BTreeSet, sync::Arc};
+
+use weir_model::{Action, Code, ObjectName, Refusal, Result};
+use weir_sql::{Kind, RawName, Statement};
+use weir_store::Version;
+
+use crate::{
+    gates::{admission::Admitted, isolation::is_reserved},
+    session::SessionFacts,
+    virtuals,
+};
+
+/// Views may name views, this deep.
+const VIEW_DEPTH_MAX: usize = 16;
+
+/// The statement's objects are known: names resolved against a version, views opened down to their tables.
+#[derive(Debug)]
+pub(crate) struct Stated {
+    pub admitted: Admitted,
+    pub statement: Statement,
+    /// Sorted, without duplicates, catalog relations left out.
+    pub objects: Vec<(ObjectName, Action)>,
+    /// The version that names were resolved against; the snapshot gate pins one anew.
+    pub version: Arc<Version>,
+}
+
+/// Gate 6. The text was parsed once, when it arrived, into one of the kinds of the allow-list (`syntax_error`,
+/// `unsupported` were said there); here the session's credential must still hold (`credential_expired`) and the
+/// names it uses are resolved along the search path. Costs a look-up per name.
+pub(crate) fn pass(
+    admitted: Admitted,
+    statement: &Statement,
+    version: Arc<Version>,
+    facts: &SessionFacts,
+    search_path: &[String],
+) -> Result<Stated> {
+    if !facts.credentials.holds(&facts.identity) {
+        return Err(Refusal::new(Code::CredentialExpired, "the credential no longer holds: it expired or was revoked")
+            .hint("connect with a valid key"));
+    }
+    let mut objects = BTreeSet::new();
+    collect(statement, &version, search_path, 0, &mut objects)?;
+    Ok(Stated { admitted, statement: statement.clone(), objects: objects.into_iter().collect(), version })
+}
+
+fn collect(
+    statement: &Statement,
+    version: &Version,
+    search_path: &[String],
+    depth: usize,
+    objects: &mut BTreeSet<(ObjectName, Action)>,
+) -> Result<()> {
+    if let Kind::CreateSchema(create) = statement.kind() {
+        objects.insert((schema_object(&create.name)?, Action::Create));
+    }
+    if let Kind::Drop(drop) = statement.kind() {
+        if drop.kind == weir_sql::DropKind::Schema {
+            for name in drop.names.iter().filter(|name| !drop.if_exists || version.has_schema(&name.name)) {
+                objects.insert((schema_object(&name.name)?, Action::Drop));
+            }
+            return Ok(());
+        }
+    }
+    for used in statement.uses() {
+        let Some(object) = resolve(&used.name, version, search_path)? else { continue };
+        let missing_and_fine =
+            matches!(statement.kind(), Kind::Drop(drop) if drop.if_exists) && !exists(version, &object);
+        if !missing_and_fine {
+            objects.insert((object.clone(), used.action));
+        }
+        if used.action == Action::Select {
+            if let Some(view) = version.view(&object) {
+                open_view(&view.sql, version, depth, objects)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A view runs with the rights of who asks, so its tables are asked for like any other.
+fn open_view(sql: &str, version: &Version, depth: usize, objects: &mut BTreeSet<(ObjectName, Action)>) -> Result<()> {
+    if depth >= VIEW_DEPTH_MAX {
+        return Err(Refusal::new(Code::StatementTooComplex, "views are nested too deep")
+            .detail(format!("limit={VIEW_DEPTH_MAX}")));
+    }
+    let path = [ObjectName::DEFAULT_SCHEMA.to_owned()];
+    weir_sql::parse(sql)?.iter().try_for_each(|inner| collect(inner, version, &path, depth + 1, objects))
+}
+
+/// What stands for a whole schema where a decision needs an object.
+fn schema_object(schema: &str) -> Result<ObjectName> {
+    ObjectName::new(schema, "*").map_err(|why| Refusal::new(Code::InvalidName, why.to_string()))
+}
+
+/// None for relations of the catalogs, which show a principal only what it may know.
+pub(crate) fn resolve(name: &RawName, version: &Version, search_path: &[String]) -> Result<Option<ObjectName>> {
+    let catalog = match &name.schema {
+        Some(schema) => schema == "information_schema" || schema.starts_with("pg_"),
+        None => name.name.starts_with("pg_"),
+    };
+    if catalog {
+        return Ok(None);
+    }
+    name.resolve(search_path, |object| exists(version, object)).map(Some)
+}
+
+pub(crate) fn exists(version: &Version, object: &ObjectName) -> bool {
+    version.table(object).is_some()
+        || version.view(object).is_some()
+        || (is_reserved(object.schema()) && virtuals::is_virtual(object))
+}

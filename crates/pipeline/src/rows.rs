@@ -1,0 +1,158 @@
+use std::{collections::VecDeque, fmt, sync::Arc};
+
+use arrow::record_batch::RecordBatch;
+use futures::StreamExt;
+use tokio_util::task::task_tracker::TaskTrackerToken;
+use weir_engine::{Column, Control, MaskedRows};
+use weir_model::{Code, Refusal, Result};
+
+use crate::{
+    cancel::within,
+    gates::audit::Ticket,
+    session::{CommandTag, CursorRows},
+};
+
+/// A statement's rows: governed, masked, metered and cancellable. The journal has the statement's outcome before
+/// [`Rows::next`] returns None; dropped before that, the statement counts as cancelled.
+pub struct Rows {
+    columns: Arc<[Column]>,
+    source: Source,
+    control: Control,
+    ticket: Option<Ticket>,
+    rows: u64,
+    rows_max: Option<u64>,
+    verb: &'static str,
+    _running: Option<TaskTrackerToken>,
+}
+
+enum Source {
+    Stream(MaskedRows),
+    Held(VecDeque<RecordBatch>),
+    /// Rows of a cursor, so many at most.
+    Cursor {
+        cursor: Arc<tokio::sync::Mutex<CursorRows>>,
+        left: u64,
+    },
+}
+
+impl fmt::Debug for Rows {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Rows").field("columns", &self.columns).field("rows", &self.rows).finish_non_exhaustive()
+    }
+}
+
+impl Rows {
+    pub(crate) fn stream(columns: Arc<[Column]>, rows: MaskedRows, control: Control, ticket: Ticket) -> Rows {
+        Rows::new(columns, Source::Stream(rows), control, Some(ticket), "SELECT")
+    }
+
+    pub(crate) fn held(
+        columns: Arc<[Column]>,
+        batches: Vec<RecordBatch>,
+        control: Control,
+        ticket: Ticket,
+        verb: &'static str,
+    ) -> Rows {
+        Rows::new(columns, Source::Held(batches.into()), control, Some(ticket), verb)
+    }
+
+    pub(crate) fn cursor(
+        columns: Arc<[Column]>,
+        cursor: Arc<tokio::sync::Mutex<CursorRows>>,
+        left: u64,
+        control: Control,
+        ticket: Ticket,
+    ) -> Rows {
+        Rows::new(columns, Source::Cursor { cursor, left }, control, Some(ticket), "FETCH")
+    }
+
+    fn new(
+        columns: Arc<[Column]>,
+        source: Source,
+        control: Control,
+        ticket: Option<Ticket>,
+        verb: &'static str,
+    ) -> Rows {
+        Rows { columns, source, control, ticket, rows: 0, rows_max: None, verb, _running: None }
+    }
+
+    pub(crate) fn limited(mut self, rows_max: Option<u64>) -> Rows {
+        self.rows_max = rows_max;
+        self
+    }
+
+    pub(crate) fn tracked(mut self, token: TaskTrackerToken) -> Rows {
+        self._running = Some(token);
+        self
+    }
+
+    pub(crate) fn with_verb(mut self, verb: &'static str) -> Rows {
+        self.verb = verb;
+        self
+    }
+
+    #[must_use]
+    pub fn columns(&self) -> &Arc<[Column]> {
+        &self.columns
+    }
+
+    /// The next batch; None when there is no more. An error ends the rows.
+    ///
+    /// # Errors
+    /// Whatever stopped the statement, `query_canceled` and `statement_timeout` among it; `audit_unavailable` when the
+    /// outcome cannot be recorded.
+    pub async fn next(&mut self) -> Option<Result<RecordBatch>> {
+        self.ticket.as_ref()?;
+        let next = match within(&self.control, self.source.next()).await {
+            Ok(next) => next,
+            Err(refusal) => Some(Err(refusal)),
+        };
+        match next {
+            Some(Ok(batch)) => {
+                self.rows += u64::try_from(batch.num_rows()).unwrap_or(u64::MAX);
+                if let Some(max) = self.rows_max.filter(|max| self.rows > *max) {
+                    let refusal = Refusal::new(Code::ProgramLimitExceeded, "the statement returns too many rows")
+                        .detail(format!("max_rows={max}"))
+                        .hint("narrow the statement, or page with LIMIT");
+                    return Some(Err(self.end(Err(refusal)).err()?));
+                }
+                Some(Ok(batch))
+            }
+            Some(Err(refusal)) => Some(Err(self.end(Err(refusal)).err()?)),
+            None => self.end(Ok(())).err().map(Err),
+        }
+    }
+
+    fn end(&mut self, outcome: Result<()>) -> Result<()> {
+        self._running = None;
+        let Some(ticket) = self.ticket.take() else { return outcome };
+        self.source = Source::Held(VecDeque::new());
+        ticket.finish(outcome.as_ref().map(|()| ()), self.rows)?;
+        outcome
+    }
+
+    #[must_use]
+    pub fn tag(&self, rows_sent: u64) -> CommandTag {
+        CommandTag(format!("{} {rows_sent}", self.verb))
+    }
+}
+
+impl Source {
+    async fn next(&mut self) -> Option<Result<RecordBatch>> {
+        match self {
+            Source::Stream(rows) => rows.next().await,
+            Source::Held(batches) => batches.pop_front().map(Ok),
+            // Boxed: a cursor holds rows itself.
+            Source::Cursor { cursor, left } => {
+                if *left == 0 {
+                    return None;
+                }
+                let batch = Box::pin(async { cursor.lock().await.take(*left).await }).await?;
+                if let Ok(batch) = &batch {
+                    *left = left.saturating_sub(u64::try_from(batch.num_rows()).unwrap_or(u64::MAX));
+                }
+                Some(batch)
+            }
+        }
+    }
+}

@@ -1,0 +1,259 @@
+//! One authenticated connection: its identity, settings, transaction, prepared statements and cursors.
+
+mod cursor;
+mod definition;
+mod named;
+mod reply;
+mod run;
+mod settings;
+mod show;
+mod transaction;
+
+use std::{sync::Arc, time::Instant};
+
+use weir_audit::SessionChain;
+use weir_engine::{EngineSession, SessionIdentity};
+use weir_model::{Claims, ClientAddress, ColumnType, Identity, Principal, Result, SessionId, Value};
+use weir_policy::{Policy, Priority};
+
+pub(crate) use self::{cursor::CursorRows, transaction::Transactions};
+pub use self::{
+    reply::{CommandTag, Parsed, Prepared, Reply},
+    settings::Settings,
+    transaction::TransactionStatus,
+};
+use crate::{
+    cancel::Canceller,
+    gates::{audit, policy::PrincipalCache, policy::Verdict},
+    options::CredentialStatus,
+    org::Org,
+    plane::DataPlane,
+};
+
+/// What of a session never changes. Gates read it; running rows outlive the borrow of the session through it.
+#[derive(Debug)]
+pub(crate) struct SessionFacts {
+    pub id: SessionId,
+    pub org: Arc<Org>,
+    pub identity: Identity,
+    pub claims: Claims,
+    pub client: ClientAddress,
+    pub chain: SessionChain,
+    pub credentials: Arc<dyn CredentialStatus>,
+    pub principal: PrincipalCache,
+    pub admin_role: Arc<str>,
+}
+
+impl SessionFacts {
+    /// Priority at the admission gate; normal for an identity that the bundle no longer knows, which the policy gate
+    /// will refuse.
+    pub(crate) fn priority(&self, policy: &Arc<Policy>) -> Priority {
+        let principal: Option<Arc<Principal>> = self.principal.get(policy, &self.identity).ok();
+        principal.map_or(Priority::Normal, |principal| policy.priority(&principal))
+    }
+}
+
+/// One authenticated connection to one org. Dropping it rolls back and ends its chain in the journal.
+#[derive(Debug)]
+pub struct Session {
+    plane: Arc<DataPlane>,
+    facts: Arc<SessionFacts>,
+    process_id: i32,
+    engine: EngineSession,
+    settings: Settings,
+    transactions: Transactions,
+    named: named::NamedStatements,
+    cursors: cursor::Cursors,
+    canceller: Canceller,
+}
+
+impl Session {
+    pub(crate) fn open(
+        plane: Arc<DataPlane>,
+        org: Arc<Org>,
+        credentials: Arc<dyn CredentialStatus>,
+        identity: Identity,
+        claims: Claims,
+        client: ClientAddress,
+    ) -> Result<Session> {
+        let id = SessionId::fresh();
+        let chain = plane.journal.session(id, &identity, &client, &claims)?;
+        let settings =
+            Settings::new(claims.application_name.clone().unwrap_or_default(), plane.options.statement_timeout);
+        let process_id = plane.next_process_id();
+        let engine = plane.engine.session(SessionIdentity {
+            user: identity.agent.clone(),
+            database: identity.org.as_str().into(),
+            backend_pid: process_id,
+            session_id: id.to_string(),
+        });
+        org.session_opened();
+        metrics::gauge!("weir_sessions").increment(1.0);
+        let admin_role = org.admin_role().clone();
+        let facts = SessionFacts {
+            id,
+            org,
+            identity,
+            claims,
+            client,
+            chain,
+            credentials,
+            principal: PrincipalCache::default(),
+            admin_role,
+        };
+        let session = Session {
+            plane,
+            facts: Arc::new(facts),
+            process_id,
+            engine,
+            settings,
+            transactions: Transactions::default(),
+            named: named::NamedStatements::default(),
+            cursors: cursor::Cursors::default(),
+            canceller: Canceller::default(),
+        };
+        session.tell_engine();
+        Ok(session)
+    }
+
+    /// What BackendKeyData and `pg_backend_pid()` say; distinct among the sessions of a process.
+    #[must_use]
+    pub fn process_id(&self) -> i32 {
+        self.process_id
+    }
+
+    #[must_use]
+    pub fn id(&self) -> SessionId {
+        self.facts.id
+    }
+
+    #[must_use]
+    pub fn identity(&self) -> &Identity {
+        &self.facts.identity
+    }
+
+    #[must_use]
+    pub fn transaction_status(&self) -> TransactionStatus {
+        self.transactions.status()
+    }
+
+    #[must_use]
+    pub fn canceller(&self) -> Canceller {
+        self.canceller.clone()
+    }
+
+    #[must_use]
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// The ParameterStatus set that a client is told at start-up.
+    #[must_use]
+    pub fn reported_parameters(&self) -> Vec<(&'static str, String)> {
+        self.settings.reported(&self.facts.identity.agent)
+    }
+
+    /// Reported parameters that changed since the last call.
+    pub fn take_parameter_changes(&mut self) -> Vec<(&'static str, String)> {
+        self.settings.take_changes()
+    }
+
+    /// Applies a setting that the client gave at start-up, as SET would.
+    ///
+    /// # Errors
+    /// As SET: an unknown name, a value out of bounds, a setting that is fixed.
+    pub fn configure(&mut self, name: &str, value: &str) -> Result<()> {
+        self.settings.set(name, Some(value))?;
+        self.tell_engine();
+        Ok(())
+    }
+
+    /// `current_setting()` answers what SHOW does.
+    fn tell_engine(&self) {
+        for (name, value) in self.settings.show_all(&self.facts.identity.agent) {
+            self.engine.set_setting(name, Some(&value));
+        }
+    }
+
+    /// Splits and parses a simple query's text, once; empty for an empty one.
+    ///
+    /// # Errors
+    /// `syntax_error` and the like; the refusal is journalled.
+    pub fn parse(&self, text: &str) -> Result<Vec<Parsed>> {
+        let started = Instant::now();
+        match weir_sql::parse(text) {
+            Ok(statements) => Ok(statements.into_iter().map(Parsed).collect()),
+            Err(refusal) => {
+                metrics::counter!("weir_gate_refusals_total", "code" => refusal.code().as_str()).increment(1);
+                audit::refused(&self.facts, None, text, &Verdict::default(), &refusal, started)?;
+                Err(refusal)
+            }
+        }
+    }
+
+    /// Resolves parameter types and output columns, and authorises: a statement that may not run cannot be described.
+    /// A type is None where the client named none.
+    ///
+    /// # Errors
+    /// As executing it, before any effect.
+    pub async fn prepare(&mut self, parsed: Parsed, parameter_types: Vec<Option<ColumnType>>) -> Result<Prepared> {
+        self.prepare_statement(parsed.0, parameter_types).await
+    }
+
+    /// Runs a prepared statement through every gate.
+    ///
+    /// # Errors
+    /// Any gate's refusal.
+    pub async fn execute(&mut self, prepared: &Prepared, parameters: Vec<Value>) -> Result<Reply> {
+        self.run_statement(&prepared.0.statement, Some(prepared), parameters).await
+    }
+
+    /// Runs a parsed statement without parameters through every gate.
+    ///
+    /// # Errors
+    /// Any gate's refusal.
+    pub async fn run(&mut self, parsed: &Parsed) -> Result<Reply> {
+        self.run_statement(&parsed.0, None, Vec::new()).await
+    }
+
+    /// Until [`Session::end_implicit`], statements are one transaction, unless one is open already.
+    pub fn begin_implicit(&mut self) {
+        self.transactions.begin_implicit();
+    }
+
+    /// Commits the implicit transaction, or rolls it back when a statement failed.
+    ///
+    /// # Errors
+    /// What committing says.
+    pub async fn end_implicit(&mut self) -> Result<()> {
+        let ended = self.transactions.end_implicit().await;
+        self.after_transaction();
+        ended
+    }
+
+    /// Told of every error sent to the client: an open transaction becomes failed.
+    pub fn note_failure(&mut self) {
+        self.transactions.fail();
+    }
+
+    /// Cursors die with their transaction; so do settings made LOCAL.
+    fn after_transaction(&mut self) {
+        if self.transactions.status() == TransactionStatus::Idle {
+            self.cursors.close_all();
+            if self.settings.end_transaction() {
+                self.tell_engine();
+            }
+        }
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.cursors.close_all();
+        self.facts.org.session_closed();
+        metrics::gauge!("weir_sessions").decrement(1.0);
+        if let Err(refusal) = self.facts.chain.close("disconnected") {
+            tracing::error!(%refusal, session = %self.facts.id, "a session's end is not recorded");
+        }
+    }
+}

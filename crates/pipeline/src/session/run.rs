@@ -1,0 +1,490 @@
+//! Running one statement: the gates, then what its kind does.
+
+use std::{sync::Arc, time::Instant};
+
+use weir_engine::Control;
+use weir_model::{Code, ColumnType, Refusal, Result, Value};
+use weir_sql::{CopyDirection, FetchCount, Kind, SetStatement, Statement};
+use weir_store::Database;
+
+use crate::{
+    copy::CopyIn,
+    gates::{
+        self,
+        audit::{Cleared, Running, Ticket},
+        commit,
+    },
+    passage::{self, Traveller},
+    plan_cache::{OwnPlan, PlanSource, PreparedPlans, SharedPlans},
+    rows::Rows,
+    session::{Prepared, Reply, Session, TransactionStatus, definition, named, reply::PreparedParts, show},
+};
+
+/// A single statement outside a transaction may lose to another that commits first; it is then run again on the newer
+/// version, so often at most. Nothing of it has been seen by then.
+const WRITE_ATTEMPTS_MAX: usize = 16;
+
+impl Session {
+    pub(super) async fn run_statement(
+        &mut self,
+        statement: &Statement,
+        prepared: Option<&Prepared>,
+        parameters: Vec<Value>,
+    ) -> Result<Reply> {
+        let started = Instant::now();
+        let result = self.dispatch(statement, prepared, parameters, started).await;
+        if result.is_err() {
+            self.transactions.fail();
+        }
+        self.after_transaction();
+        result
+    }
+
+    async fn dispatch(
+        &mut self,
+        statement: &Statement,
+        prepared: Option<&Prepared>,
+        parameters: Vec<Value>,
+        started: Instant,
+    ) -> Result<Reply> {
+        let ends_transaction = matches!(statement.kind(), Kind::Commit | Kind::Rollback);
+        if !ends_transaction {
+            self.refuse_recorded(statement, started, Session::check_transaction)?;
+        }
+        if let Kind::Execute { name, arguments } = statement.kind() {
+            return self.execute_named(name, arguments).await;
+        }
+        if matches!(statement.kind(), Kind::Rollback) {
+            self.transactions.roll_back();
+        }
+        let control = self.begin_statement();
+        let cleared = self.clear(statement, prepared, &control, started).await?;
+        self.perform(cleared, prepared, parameters, control).await
+    }
+
+    fn check_transaction(&self, statement: &Statement) -> Result<()> {
+        self.transactions.check_usable()?;
+        if statement.kind().writes() { self.transactions.check_writable() } else { Ok(()) }
+    }
+
+    /// Refusals before the gates are journalled like those of the gates.
+    fn refuse_recorded(
+        &self,
+        statement: &Statement,
+        started: Instant,
+        check: fn(&Session, &Statement) -> Result<()>,
+    ) -> Result<()> {
+        check(self, statement).or_else(|refusal| {
+            let verdict = gates::policy::Verdict::default();
+            gates::audit::refused(&self.facts, Some(statement), statement.text(), &verdict, &refusal, started)?;
+            Err(refusal)
+        })
+    }
+
+    fn begin_statement(&self) -> Control {
+        let policy = self.facts.org.policy();
+        let most =
+            policy.and_then(|held| held.policy.limits().statement_timeout_ms).map(std::time::Duration::from_millis);
+        let own = self.settings.statement_timeout();
+        let timeout = match (own, most) {
+            (Some(own), Some(most)) => Some(own.min(most)),
+            (own, most) => own.or(most),
+        };
+        self.canceller.begin(timeout, &self.plane.stop)
+    }
+
+    async fn clear(
+        &mut self,
+        statement: &Statement,
+        prepared: Option<&Prepared>,
+        control: &Control,
+        started: Instant,
+    ) -> Result<Cleared> {
+        self.wake().await;
+        let database = self.facts.org.database();
+        let version = self.transactions.version(database.as_ref());
+        let shared = SharedPlans { cache: &self.plane.plans, engine: &self.engine, org: self.facts.org.name() };
+        let own;
+        let (plans, types): (&dyn PlanSource, &[Option<ColumnType>]) = match prepared {
+            Some(prepared) => {
+                own = PreparedPlans { own: &prepared.0.plan, shared };
+                (&own, &prepared.0.given_types)
+            }
+            None => (&shared, &[]),
+        };
+        let traveller = Traveller {
+            plane: &self.plane,
+            facts: &self.facts,
+            statement,
+            version,
+            search_path: self.settings.search_path(),
+            plans,
+            parameter_types: types,
+            control,
+            started,
+        };
+        passage::clear(&traveller).await
+    }
+
+    /// Opens the org's tables if they are not: a transaction's version can only be pinned on open tables. The resume
+    /// gate is the one that says so when it fails.
+    async fn wake(&self) {
+        if self.facts.org.database().is_none() {
+            let opening = self.facts.org.open_database();
+            let _gate_two_reports = tokio::time::timeout(self.plane.options.resume_timeout, opening).await;
+        }
+    }
+
+    async fn perform(
+        &mut self,
+        cleared: Cleared,
+        prepared: Option<&Prepared>,
+        parameters: Vec<Value>,
+        control: Control,
+    ) -> Result<Reply> {
+        let Cleared { ticket, governed } = cleared;
+        let statement = governed.statement.clone();
+        let checked = match prepared {
+            Some(prepared) => named::check_count(parameters.len(), &prepared.0.parameters),
+            None => named::check_count(statement.parameters(), &[]).map_err(|_| no_parameters(&statement)),
+        };
+        if let Err(refusal) = checked {
+            return finish(ticket, Err(refusal), 0);
+        }
+        match statement.kind() {
+            Kind::Query | Kind::Explain { .. } => self.query(ticket, &governed, &parameters, control).map(Reply::Rows),
+            Kind::Copy(copy) if !matches!(copy.direction, CopyDirection::In { .. }) => {
+                let rows = self.query(ticket, &governed, &parameters, control)?.with_verb("COPY");
+                Ok(Reply::CopyOut { options: copy.options.clone(), rows })
+            }
+            Kind::Copy(copy) => {
+                let (transaction, own) = self.transactions.take_work(&governed.database);
+                CopyIn::begin(copy, governed, transaction, own, ticket, control, &self.engine)
+                    .map(|copy| Reply::CopyIn(Box::new(copy)))
+            }
+            Kind::Insert | Kind::Update | Kind::Delete => {
+                let written = self.write(&governed, &parameters, &control).await;
+                let tag = written.as_ref().map(|rows| write_tag(statement.kind(), *rows)).unwrap_or_default();
+                let rows = written.as_ref().copied().unwrap_or(0);
+                finish(ticket, written.map(|_| Reply::done(tag)), rows)
+            }
+            kind if kind.writes() => {
+                let done = self.define(&governed, &control).await;
+                let rows = done.as_ref().map_or(0, |(_, rows)| *rows);
+                finish(ticket, done.map(|(tag, _)| Reply::done(tag)), rows)
+            }
+            _ => self.session_statement(ticket, &statement, &governed, control).await,
+        }
+    }
+
+    fn query(&self, ticket: Ticket, governed: &Running, parameters: &[Value], control: Control) -> Result<Rows> {
+        let run = || {
+            let planned = governed.planned.as_ref().ok_or_else(no_plan)?;
+            let columns = planned.columns().cloned().ok_or_else(no_plan)?;
+            let rows = gates::engine::pass(governed, &self.engine, parameters, control.clone())?;
+            Ok((columns, gates::masking::pass(rows, planned)))
+        };
+        match run() {
+            Ok((columns, rows)) => Ok(Rows::stream(columns, rows, control, ticket)
+                .limited(governed.policy.limits().max_rows)
+                .tracked(self.plane.running.token())),
+            Err(refusal) => {
+                ticket.finish(Err(&refusal), 0)?;
+                Err(refusal)
+            }
+        }
+    }
+
+    /// INSERT, UPDATE, DELETE: a governed SELECT and a commit.
+    async fn write(&mut self, governed: &Running, parameters: &[Value], control: &Control) -> Result<u64> {
+        let _running = self.plane.running.token();
+        let planned = governed.planned.as_ref().ok_or_else(no_plan)?;
+        let database = &governed.database;
+        for attempt in 1.. {
+            let (mut transaction, own) = self.transactions.take_work(database);
+            let mut snapshot = governed.snapshot.clone();
+            snapshot.version = transaction.version().clone();
+            let rows = self
+                .engine
+                .write(planned, &snapshot, parameters, &mut transaction, &governed.governance, control.clone())
+                .await?;
+            if !own {
+                self.transactions.put_work(database, transaction);
+                return Ok(rows);
+            }
+            match commit::pass(database, transaction).await {
+                Ok(()) => return Ok(rows),
+                Err(lost) if lost.code() == Code::SerializationFailure && attempt < WRITE_ATTEMPTS_MAX => {
+                    metrics::counter!("weir_write_retries_total").increment(1);
+                }
+                Err(refusal) => return Err(refusal),
+            }
+        }
+        Err(Refusal::new(Code::Internal, "a write ended without an answer"))
+    }
+
+    /// DDL and TRUNCATE.
+    async fn define(&mut self, governed: &Running, control: &Control) -> Result<(String, u64)> {
+        let _running = self.plane.running.token();
+        let (mut transaction, own) = self.transactions.take_work(&governed.database);
+        let done =
+            definition::apply(governed, &self.engine, &mut transaction, control, self.settings.search_path()).await?;
+        self.put_or_commit(&governed.database, transaction, own).await?;
+        Ok(done)
+    }
+
+    pub(crate) async fn put_or_commit(
+        &mut self,
+        database: &Arc<Database>,
+        transaction: weir_store::Transaction,
+        own: bool,
+    ) -> Result<()> {
+        if own {
+            return commit::pass(database, transaction).await;
+        }
+        self.transactions.put_work(database, transaction);
+        Ok(())
+    }
+
+    async fn session_statement(
+        &mut self,
+        ticket: Ticket,
+        statement: &Statement,
+        governed: &Running,
+        control: Control,
+    ) -> Result<Reply> {
+        let user = self.facts.identity.agent.clone();
+        match statement.kind() {
+            Kind::Show(name) => {
+                let name = name.as_str();
+                self.show_transaction_settings();
+                match show::show(&self.settings, name, &user) {
+                    Ok((columns, batch)) => Ok(Reply::Rows(Rows::held(columns, vec![batch], control, ticket, "SHOW"))),
+                    Err(refusal) => finish(ticket, Err(refusal), 0),
+                }
+            }
+            Kind::Fetch(fetch) => match self.cursors.get(&fetch.name) {
+                Ok((columns, cursor)) => {
+                    let left = match fetch.count {
+                        FetchCount::Rows(rows) => rows,
+                        FetchCount::All => u64::MAX,
+                    };
+                    Ok(Reply::Rows(Rows::cursor(columns, cursor, left, control, ticket)))
+                }
+                Err(refusal) => finish(ticket, Err(refusal), 0),
+            },
+            Kind::Declare(declare) => {
+                let opened = self.declare(declare, governed).await;
+                finish(ticket, opened.map(|()| Reply::done("DECLARE CURSOR")), 0)
+            }
+            Kind::Prepare(prepare) => {
+                let named = self.prepare_named(prepare).await;
+                finish(ticket, named.map(|()| Reply::done("PREPARE")), 0)
+            }
+            kind => {
+                let done = self.change_session(kind).await;
+                finish(ticket, done.map(Reply::done), 0)
+            }
+        }
+    }
+
+    /// BEGIN, COMMIT, SET and the like; returns the command tag.
+    async fn change_session(&mut self, kind: &Kind) -> Result<&'static str> {
+        Ok(match kind {
+            Kind::Begin { read_only } => {
+                self.transactions.begin(*read_only || self.settings.default_read_only());
+                "BEGIN"
+            }
+            Kind::Commit if self.transactions.commit().await? => "COMMIT",
+            // Of a failed transaction, as PostgreSQL says it; without one, COMMIT is harmless.
+            Kind::Commit | Kind::Rollback => "ROLLBACK",
+            Kind::Set(set) => {
+                self.set(set)?;
+                "SET"
+            }
+            Kind::Reset(Some(name)) => {
+                self.settings.set(name, None)?;
+                self.tell_engine();
+                "RESET"
+            }
+            Kind::Reset(None) => {
+                self.settings.reset_all();
+                self.tell_engine();
+                "RESET"
+            }
+            Kind::DiscardAll => {
+                if self.transactions.is_open() {
+                    return Err(Refusal::new(
+                        Code::ActiveTransaction,
+                        "DISCARD ALL cannot run inside a transaction block",
+                    ));
+                }
+                self.named.remove(None);
+                self.cursors.close_all();
+                self.settings.reset_all();
+                self.tell_engine();
+                "DISCARD ALL"
+            }
+            Kind::Deallocate(name) => {
+                self.named.remove(name.as_deref());
+                if name.is_some() { "DEALLOCATE" } else { "DEALLOCATE ALL" }
+            }
+            Kind::Close(Some(name)) => {
+                self.cursors.close(name)?;
+                "CLOSE CURSOR"
+            }
+            Kind::Close(None) => {
+                self.cursors.close_all();
+                "CLOSE CURSOR ALL"
+            }
+            other => return Err(Refusal::unsupported(format!("statement kind {}", other.label()))),
+        })
+    }
+
+    fn set(&mut self, set: &SetStatement) -> Result<()> {
+        if set.name == "transaction_read_only" {
+            let read_only = matches!(set.value.as_deref(), Some("on" | "true" | "1" | "yes"));
+            return self.transactions.set_read_only(read_only);
+        }
+        if set.local {
+            if self.transactions.status() != TransactionStatus::Idle {
+                self.settings.set_local(&set.name, set.value.as_deref())?;
+            }
+        } else {
+            self.settings.set(&set.name, set.value.as_deref())?;
+        }
+        self.tell_engine();
+        Ok(())
+    }
+
+    fn show_transaction_settings(&mut self) {
+        let read_only = if self.transactions.is_read_only() { "on" } else { "off" };
+        // The value is one of the setting's own.
+        let _always_valid = self.settings.set("transaction_read_only", Some(read_only));
+    }
+
+    async fn declare(&mut self, declare: &weir_sql::DeclareCursor, _governed: &Running) -> Result<()> {
+        if declare.hold {
+            return Err(Refusal::unsupported("cursors WITH HOLD").hint("fetch within the transaction"));
+        }
+        if !self.transactions.is_open() {
+            return Err(Refusal::new(
+                Code::NoActiveTransaction,
+                "DECLARE CURSOR can only be used in transaction blocks",
+            ));
+        }
+        self.cursors.check_free(&declare.name)?;
+        let control = self.begin_statement();
+        let cleared = self.clear(&declare.statement, None, &control, Instant::now()).await?;
+        let Cleared { ticket, governed } = cleared;
+        let rows = self.query(ticket, &governed, &[], control)?;
+        self.cursors.open(declare.name.clone(), rows);
+        Ok(())
+    }
+
+    async fn prepare_named(&mut self, prepare: &weir_sql::Prepare) -> Result<()> {
+        self.named.check_free(&prepare.name)?;
+        let types = prepare.types.iter().map(|column_type| Some(*column_type)).collect();
+        let prepared = self.prepare_statement(prepare.statement.clone(), types).await?;
+        self.named.put(prepare.name.clone(), prepared);
+        Ok(())
+    }
+
+    async fn execute_named(&mut self, name: &str, arguments: &[weir_sql::ast::Expr]) -> Result<Reply> {
+        let prepared = self.named.get(name)?;
+        named::check_count(arguments.len(), &prepared.0.parameters)?;
+        let values = arguments.iter().map(named::argument).collect::<Result<Vec<_>>>()?;
+        let statement = prepared.0.statement.clone();
+        Box::pin(self.run_statement(&statement, Some(&prepared), values)).await
+    }
+
+    pub(super) async fn prepare_statement(
+        &mut self,
+        statement: Statement,
+        given_types: Vec<Option<ColumnType>>,
+    ) -> Result<Prepared> {
+        let result = self.describe(statement, given_types).await;
+        if result.is_err() {
+            self.transactions.fail();
+        }
+        result
+    }
+
+    async fn describe(&mut self, statement: Statement, given_types: Vec<Option<ColumnType>>) -> Result<Prepared> {
+        let started = Instant::now();
+        if !matches!(statement.kind(), Kind::Commit | Kind::Rollback) {
+            self.refuse_recorded(&statement, started, |session, _| session.transactions.check_usable())?;
+        }
+        let mut parts = PreparedParts {
+            given_types,
+            parameters: Vec::new(),
+            columns: None,
+            plan: OwnPlan::default(),
+            statement: statement.clone(),
+        };
+        let user = &self.facts.identity.agent;
+        match statement.kind() {
+            Kind::Show(name) => parts.columns = Some(show::columns(&self.settings, name, user)?),
+            Kind::Fetch(fetch) => parts.columns = Some(self.cursors.get(&fetch.name)?.0),
+            Kind::Execute { name, .. } => parts.columns = self.named.get(name)?.0.columns.clone(),
+            Kind::Query
+            | Kind::Explain { .. }
+            | Kind::Insert
+            | Kind::Update
+            | Kind::Delete
+            | Kind::CreateTableAs(_) => {
+                let control = self.begin_statement();
+                self.wake().await;
+                let version = self.transactions.version(self.facts.org.database().as_ref());
+                let shared = SharedPlans { cache: &self.plane.plans, engine: &self.engine, org: self.facts.org.name() };
+                let traveller = Traveller {
+                    plane: &self.plane,
+                    facts: &self.facts,
+                    statement: &statement,
+                    version,
+                    search_path: self.settings.search_path(),
+                    plans: &PreparedPlans { own: &parts.plan, shared },
+                    parameter_types: &parts.given_types,
+                    control: &control,
+                    started,
+                };
+                let governed = passage::govern(&traveller).await?;
+                if let Some(planned) = &governed.planned {
+                    parts.parameters = planned.parameters().to_vec();
+                    let returns_rows = matches!(statement.kind(), Kind::Query | Kind::Explain { .. });
+                    parts.columns = planned.columns().filter(|_| returns_rows).cloned();
+                }
+            }
+            _ => {}
+        }
+        Ok(Prepared(Arc::new(parts)))
+    }
+}
+
+/// Ends a ticket with what became of its statement.
+fn finish(ticket: Ticket, result: Result<Reply>, rows: u64) -> Result<Reply> {
+    match result {
+        Ok(reply) => ticket.finish(Ok(()), rows).map(|()| reply),
+        Err(refusal) => {
+            ticket.finish(Err(&refusal), rows)?;
+            Err(refusal)
+        }
+    }
+}
+
+fn write_tag(kind: &Kind, rows: u64) -> String {
+    match kind {
+        Kind::Insert => format!("INSERT 0 {rows}"),
+        Kind::Update => format!("UPDATE {rows}"),
+        _ => format!("DELETE {rows}"),
+    }
+}
+
+fn no_plan() -> Refusal {
+    Refusal::new(Code::Internal, "the statement has no plan to run")
+}
+
+fn no_parameters(statement: &Statement) -> Refusal {
+    Refusal::new(Code::UndefinedObject, format!("there is no parameter ${}", statement.parameters()))
+        .hint("send parameters with the extended protocol, or use EXECUTE")
+}

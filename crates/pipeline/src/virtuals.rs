@@ -1,0 +1,106 @@
+//! `weir.audit` and `weir.usage`: the journal and the meter as tables of an org. An org sees its own records only.
+
+use std::sync::Arc;
+
+use arrow::{
+    array::{ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray},
+    datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit},
+};
+use weir_audit::Journal;
+use weir_engine::VirtualTables;
+use weir_meter::{Credits, Meter, UsageRow};
+use weir_model::{Code, ObjectName, OrgName, Refusal, Result};
+use weir_policy::Policy;
+
+const SCHEMA: &str = "weir";
+const AUDIT: &str = "audit";
+const USAGE: &str = "usage";
+
+pub(crate) fn is_virtual(object: &ObjectName) -> bool {
+    object.schema() == SCHEMA && matches!(object.name(), AUDIT | USAGE)
+}
+
+/// The virtual tables of one org, under one policy.
+#[derive(Debug)]
+pub(crate) struct OrgVirtuals {
+    org: OrgName,
+    policy: Arc<Policy>,
+    journal: Arc<Journal>,
+    meter: Arc<Meter>,
+}
+
+impl OrgVirtuals {
+    pub(crate) fn new(org: OrgName, policy: Arc<Policy>, journal: Arc<Journal>, meter: Arc<Meter>) -> OrgVirtuals {
+        OrgVirtuals { org, policy, journal, meter }
+    }
+}
+
+impl VirtualTables for OrgVirtuals {
+    fn schema(&self, object: &ObjectName) -> Option<SchemaRef> {
+        match (object.schema(), object.name()) {
+            (SCHEMA, AUDIT) => Some(weir_audit::schema()),
+            (SCHEMA, USAGE) => Some(usage_schema()),
+            _ => None,
+        }
+    }
+
+    fn batches(&self, object: &ObjectName) -> Result<Vec<RecordBatch>> {
+        match (object.schema(), object.name()) {
+            (SCHEMA, AUDIT) => {
+                let unreadable = |error: weir_audit::AuditError| error.refusal();
+                self.journal.scan(Some(&self.org)).map_err(unreadable)?.map(|batch| batch.map_err(unreadable)).collect()
+            }
+            (SCHEMA, USAGE) => {
+                let org = self.policy.quota_for("").org.map(Credits);
+                let rows = self.meter.usage(&self.org, org, |agent| self.policy.quota_for(agent).agent.map(Credits));
+                Ok(vec![usage_batch(&rows)?])
+            }
+            _ => Err(Refusal::new(Code::Internal, "no such virtual table")),
+        }
+    }
+
+    fn names(&self) -> Vec<ObjectName> {
+        [AUDIT, USAGE].into_iter().filter_map(|name| ObjectName::new(SCHEMA, name).ok()).collect()
+    }
+}
+
+fn usage_schema() -> SchemaRef {
+    let time = DataType::Timestamp(TimeUnit::Microsecond, Some("+00:00".into()));
+    Arc::new(Schema::new(vec![
+        Field::new("agent", DataType::Utf8, true),
+        Field::new("period_start", time.clone(), false),
+        Field::new("period_end", time, false),
+        Field::new("statements", DataType::Int64, false),
+        Field::new("rows", DataType::Int64, false),
+        Field::new("credits_settled", DataType::Float64, false),
+        Field::new("credits_reserved", DataType::Float64, false),
+        Field::new("allowance", DataType::Float64, true),
+        Field::new("balance", DataType::Float64, true),
+    ]))
+}
+
+fn usage_batch(rows: &[UsageRow]) -> Result<RecordBatch> {
+    let count = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
+    let credits = |credits: Credits| credits_number(credits);
+    let time = |seconds: fn(&UsageRow) -> i64| -> ArrayRef {
+        let micros = rows.iter().map(|row| seconds(row).saturating_mul(1_000_000));
+        Arc::new(TimestampMicrosecondArray::from_iter_values(micros).with_timezone("+00:00"))
+    };
+    let columns: Vec<ArrayRef> = vec![
+        Arc::new(rows.iter().map(|row| row.agent.as_deref()).collect::<StringArray>()),
+        time(|row| row.period.start()),
+        time(|row| row.period.end()),
+        Arc::new(Int64Array::from_iter_values(rows.iter().map(|row| count(row.statements)))),
+        Arc::new(Int64Array::from_iter_values(rows.iter().map(|row| count(row.rows)))),
+        Arc::new(Float64Array::from_iter_values(rows.iter().map(|row| credits(row.settled)))),
+        Arc::new(Float64Array::from_iter_values(rows.iter().map(|row| credits(row.reserved)))),
+        Arc::new(rows.iter().map(|row| row.allowance.map(credits_number)).collect::<Float64Array>()),
+        Arc::new(rows.iter().map(|row| row.balance.map(credits_number)).collect::<Float64Array>()),
+    ];
+    RecordBatch::try_new(usage_schema(), columns).map_err(|error| Refusal::new(Code::Internal, error.to_string()))
+}
+
+#[allow(clippy::cast_precision_loss, reason = "milli-credits stay far below 2^53")]
+fn credits_number(credits: Credits) -> f64 {
+    credits.0 as f64 / 1_000.0
+}

@@ -1,0 +1,297 @@
+//! Who may do what to which object: Cedar's answer, with only the rules that can matter run.
+//!
+//! INVARIANT: an indexed decision allows exactly when Cedar over all rules allows and no rule errs. Scopes are matched
+//! here by Cedar's own meaning of `==`, `in` and `is`; a rule whose scope does not match is false before its
+//! conditions are looked at, so leaving it out changes neither the answer nor the errors.
+
+use std::{collections::VecDeque, sync::Arc};
+
+use cedar_policy::{AuthorizationError, Authorizer, Context, Decision as Answer, Entities, PolicySet, Response};
+use hashbrown::HashMap;
+use parking_lot::RwLock;
+use weir_model::{Action, ObjectName, Principal};
+
+use crate::{
+    access::{CompiledRule, PrincipalScope, ResourceScope},
+    bounded_map::BoundedMap,
+    bundle::BundleBody,
+    context::{ContextKey, ContextNeeds, RequestContext},
+    rule_id::RuleId,
+    world::World,
+};
+
+/// One question to the policy.
+#[derive(Debug, Clone, Copy)]
+pub struct Request<'a> {
+    pub action: Action,
+    pub object: &'a ObjectName,
+    pub context: &'a RequestContext<'a>,
+}
+
+/// The policy's answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Decision {
+    pub allowed: bool,
+    /// The rules that decided: the permits of an allowed request, the forbids or the failed rules of a refused one;
+    /// none when no rule permits it.
+    pub rules: Arc<[RuleId]>,
+    /// For the journal and for those entitled to an explanation: names rules, their files and lines.
+    pub reason: Arc<str>,
+    /// False when the answer holds for this principal, action and object as long as this policy does.
+    pub volatile: bool,
+}
+
+/// Distinct sets of conditional rules kept ready for Cedar.
+const RULE_SETS_MAX: usize = 1024;
+
+/// The rules, found by what their scopes name.
+#[derive(Debug)]
+pub(crate) struct AccessIndex {
+    rules: Vec<CompiledRule>,
+    by_scope: HashMap<ResourceScope, HashMap<PrincipalScope, Candidates>>,
+    world: World,
+    authorizer: Authorizer,
+    rule_sets: BoundedMap<Vec<u32>, Arc<PolicySet>>,
+}
+
+/// Rule numbers for each of [`Action::ALL`].
+type Candidates = [Vec<u32>; Action::ALL.len()];
+
+/// What is left to do for one principal, action and object.
+#[derive(Debug)]
+pub(crate) enum Plan {
+    Settled(Decision),
+    Volatile(Box<Volatile>),
+}
+
+/// Rules that read the context must run each time. No settled rule forbids, and some rule may permit.
+#[derive(Debug)]
+pub(crate) struct Volatile {
+    /// Rules that permit whatever the context.
+    permits: Vec<u32>,
+    rules: Arc<PolicySet>,
+    needs: ContextNeeds,
+    entities: Entities,
+    /// The last few contexts and their answers: sessions of one principal come from few places, for few purposes.
+    recent: RwLock<VecDeque<(ContextKey, Decision)>>,
+}
+
+const RECENT_MAX: usize = 8;
+
+impl AccessIndex {
+    pub fn new(rules: Vec<CompiledRule>, body: &BundleBody) -> Result<AccessIndex, String> {
+        let mut by_scope: HashMap<ResourceScope, HashMap<PrincipalScope, Candidates>> = HashMap::new();
+        for (number, rule) in rules.iter().enumerate() {
+            let number = u32::try_from(number).map_err(|_| "there are too many rules".to_owned())?;
+            let of_resource = by_scope.entry(rule.resource.clone()).or_default();
+            let candidates = of_resource.entry(rule.principal.clone()).or_default();
+            for (action, numbers) in Action::ALL.iter().zip(candidates) {
+                if rule.actions.contains(*action) {
+                    numbers.push(number);
+                }
+            }
+        }
+        let (world, authorizer) = (World::new(body)?, Authorizer::new());
+        Ok(AccessIndex { rules, by_scope, world, authorizer, rule_sets: BoundedMap::new(RULE_SETS_MAX) })
+    }
+
+    /// The rules whose scope matches, in the order of the file.
+    fn candidates(&self, principal: &Principal, action: Action, object: &ObjectName) -> Vec<u32> {
+        let resources = [
+            ResourceScope::Any,
+            ResourceScope::Schema(object.schema().to_owned()),
+            ResourceScope::Table(object.clone()),
+        ];
+        let mut principals = vec![PrincipalScope::Any, PrincipalScope::Agent(principal.agent.as_ref().to_owned())];
+        principals.extend(principal.roles.iter().map(|role| PrincipalScope::Role(role.clone())));
+        let mut found: Vec<u32> = Vec::new();
+        for of_resource in resources.iter().filter_map(|resource| self.by_scope.get(resource)) {
+            for candidates in principals.iter().filter_map(|principal| of_resource.get(principal)) {
+                found.extend(candidates.get(action as usize).into_iter().flatten());
+            }
+        }
+        found.sort_unstable();
+        found.dedup();
+        found
+    }
+
+    /// Settles what does not depend on the context.
+    pub fn plan(&self, body: &BundleBody, principal: &Principal, action: Action, object: &ObjectName) -> Plan {
+        let subject = Subject { principal, action, object };
+        let candidates = self.candidates(principal, action, object);
+        let numbered = || candidates.iter().filter_map(|number| Some((*number, self.rule(*number)?)));
+        let pick = |test: &dyn Fn(&CompiledRule) -> bool| -> Vec<u32> {
+            numbered().filter(|(_, rule)| test(rule)).map(|(number, _)| number).collect()
+        };
+        let forbids = pick(&|rule| rule.forbid && !rule.conditional);
+        if !forbids.is_empty() {
+            return Plan::Settled(self.forbidden(&subject, &forbids, false));
+        }
+        if numbered().all(|(_, rule)| rule.forbid) {
+            return Plan::Settled(unpermitted(&subject, false));
+        }
+        let mut permits = pick(&|rule| !rule.forbid && !rule.conditional);
+        let steady = pick(&|rule| rule.conditional && rule.context.is_empty());
+        let volatile = pick(&|rule| !rule.context.is_empty());
+        if steady.is_empty() && volatile.is_empty() {
+            return Plan::Settled(self.outcome(&subject, permits, false));
+        }
+        let entities = match self.world.entities(body, principal, object) {
+            Ok(entities) => entities,
+            Err(error) => return Plan::Settled(failed(&subject, &error, Vec::new(), false)),
+        };
+        if !steady.is_empty() {
+            let answer = self.rule_set(steady).map_err(|error| failed(&subject, &error, Vec::new(), false));
+            match answer.and_then(|rules| self.run(&subject, &rules, Context::empty(), &entities, false)) {
+                Ok(satisfied) => permits.extend(satisfied),
+                Err(refused) => return Plan::Settled(refused),
+            }
+        }
+        let may_permit = |number: &u32| self.rule(*number).is_some_and(|rule| !rule.forbid);
+        if volatile.is_empty() || (permits.is_empty() && !volatile.iter().any(may_permit)) {
+            return Plan::Settled(self.outcome(&subject, permits, false));
+        }
+        let rules = volatile.iter().filter_map(|number| self.rule(*number));
+        let needs = rules.fold(ContextNeeds::default(), |needs, rule| needs.union(rule.context));
+        match self.rule_set(volatile) {
+            Ok(rules) => {
+                let recent = RwLock::new(VecDeque::new());
+                Plan::Volatile(Box::new(Volatile { permits, rules, needs, entities, recent }))
+            }
+            Err(error) => Plan::Settled(failed(&subject, &error, Vec::new(), false)),
+        }
+    }
+
+    /// Runs the rules that read the context, unless they just ran for one that they cannot tell from this.
+    pub fn decide(&self, volatile: &Volatile, principal: &Principal, request: &Request<'_>) -> Decision {
+        let needs = volatile.needs;
+        if !needs.are_repeatable() {
+            return self.evaluate(volatile, principal, request);
+        }
+        let same = |(key, _): &&(ContextKey, Decision)| request.context.matches(key, needs);
+        if let Some((_, decision)) = volatile.recent.read().iter().find(same) {
+            return decision.clone();
+        }
+        let decision = self.evaluate(volatile, principal, request);
+        let mut recent = volatile.recent.write();
+        recent.truncate(RECENT_MAX - 1);
+        recent.push_front((request.context.key(needs), decision.clone()));
+        decision
+    }
+
+    fn evaluate(&self, volatile: &Volatile, principal: &Principal, request: &Request<'_>) -> Decision {
+        let subject = Subject { principal, action: request.action, object: request.object };
+        let context = match request.context.to_cedar(volatile.needs) {
+            Ok(context) => context,
+            Err(error) => return failed(&subject, &error, Vec::new(), true),
+        };
+        match self.run(&subject, &volatile.rules, context, &volatile.entities, true) {
+            Ok(satisfied) => {
+                let permits = volatile.permits.iter().copied().chain(satisfied).collect();
+                self.outcome(&subject, permits, true)
+            }
+            Err(refused) => refused,
+        }
+    }
+
+    /// The permits among the rules that hold, or the refusal when a forbid holds or a rule errs.
+    fn run(
+        &self,
+        subject: &Subject<'_>,
+        rules: &PolicySet,
+        context: Context,
+        entities: &Entities,
+        volatile: bool,
+    ) -> Result<Vec<u32>, Decision> {
+        let Subject { principal, action, object } = *subject;
+        let (agent, action, table) =
+            (self.world.agent(&principal.agent), self.world.action(action), self.world.table(object));
+        let request = cedar_policy::Request::new(agent, action, table, context, None)
+            .map_err(|error| failed(subject, &error.to_string(), Vec::new(), volatile))?;
+        let response = self.authorizer.is_authorized(&request, rules, entities);
+        let mut errors = response.diagnostics().errors().peekable();
+        if let Some(AuthorizationError::PolicyEvaluationError(first)) = errors.peek() {
+            let message = first.inner().to_string();
+            let erring: Vec<u32> =
+                errors.map(|AuthorizationError::PolicyEvaluationError(error)| number(error.policy_id())).collect();
+            return Err(failed(subject, &message, self.ids(&erring), volatile));
+        }
+        let satisfied = satisfied(&response);
+        if response.decision() == Answer::Deny && !satisfied.is_empty() {
+            return Err(self.forbidden(subject, &satisfied, volatile));
+        }
+        Ok(satisfied)
+    }
+
+    fn rule_set(&self, numbers: Vec<u32>) -> Result<Arc<PolicySet>, String> {
+        self.rule_sets.get_or_make(&numbers, || {
+            let policies = numbers.iter().filter_map(|number| self.rule(*number)).map(|rule| rule.policy.clone());
+            let set = PolicySet::from_policies(policies).map_err(|error| error.to_string())?;
+            Ok((numbers.clone(), Arc::new(set)))
+        })
+    }
+
+    fn rule(&self, number: u32) -> Option<&CompiledRule> {
+        self.rules.get(usize::try_from(number).ok()?)
+    }
+
+    fn ids(&self, numbers: &[u32]) -> Vec<RuleId> {
+        numbers.iter().filter_map(|number| self.rule(*number)).map(|rule| rule.id.clone()).collect()
+    }
+
+    fn outcome(&self, subject: &Subject<'_>, permits: Vec<u32>, volatile: bool) -> Decision {
+        if permits.is_empty() {
+            return unpermitted(subject, volatile);
+        }
+        let mut permits = permits;
+        permits.sort_unstable();
+        let rules = self.ids(&permits);
+        let reason = format!("{} is permitted by {}", subject.describe(), list(&rules)).into();
+        Decision { allowed: true, rules: rules.into(), reason, volatile }
+    }
+
+    fn forbidden(&self, subject: &Subject<'_>, forbids: &[u32], volatile: bool) -> Decision {
+        let mut forbids = forbids.to_vec();
+        forbids.sort_unstable();
+        let rules = self.ids(&forbids);
+        let reason = format!("{} is forbidden by {}", subject.describe(), list(&rules)).into();
+        Decision { allowed: false, rules: rules.into(), reason, volatile }
+    }
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Subject<'a> {
+    principal: &'a Principal,
+    action: Action,
+    object: &'a ObjectName,
+}
+
+impl Subject<'_> {
+    fn describe(&self) -> String {
+        format!("{} on {} for agent `{}`", self.action, self.object, self.principal.agent)
+    }
+}
+
+fn unpermitted(subject: &Subject<'_>, volatile: bool) -> Decision {
+    let reason = format!("no rule permits {}", subject.describe()).into();
+    Decision { allowed: false, rules: Arc::default(), reason, volatile }
+}
+
+fn failed(subject: &Subject<'_>, error: &str, rules: Vec<RuleId>, volatile: bool) -> Decision {
+    let named = if rules.is_empty() { String::new() } else { format!(" in {}", list(&rules)) };
+    let reason = format!("{} is refused by an error{named}: {error}", subject.describe()).into();
+    Decision { allowed: false, rules: rules.into(), reason, volatile }
+}
+
+fn list(rules: &[RuleId]) -> String {
+    rules.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
+fn satisfied(response: &Response) -> Vec<u32> {
+    response.diagnostics().reason().map(number).collect()
+}
+
+/// A rule's id in Cedar is its number.
+fn number(id: &cedar_policy::PolicyId) -> u32 {
+    AsRef::<str>::as_ref(id).parse().unwrap_or(u32::MAX)
+}

@@ -1,0 +1,61 @@
+use std::path::PathBuf;
+
+use sha2::{Digest, Sha256};
+
+pub(crate) const POLICY_TOML: &str = "policy.toml";
+pub(crate) const ACCESS_CEDAR: &str = "access.cedar";
+pub(crate) const ROW_FILTERS_SQL: &str = "row_filters.sql";
+pub(crate) const TESTS_TOML: &str = "tests.toml";
+
+/// The files of one org's policy directory as text. Holding it in memory lets everything past the reading be plain
+/// functions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Source {
+    pub(crate) directory: PathBuf,
+    pub(crate) policy: String,
+    pub(crate) access: String,
+    pub(crate) row_filters: String,
+    /// `tests.toml`: examples beside the policy, no part of it.
+    pub(crate) tests: Option<String>,
+}
+
+impl Source {
+    /// A policy from text; `directory` only names it in diagnostics.
+    #[must_use]
+    pub fn from_text(directory: impl Into<PathBuf>, policy: &str, access: &str, row_filters: &str) -> Source {
+        Source {
+            directory: directory.into(),
+            policy: policy.to_owned(),
+            access: access.to_owned(),
+            row_filters: row_filters.to_owned(),
+            tests: None,
+        }
+    }
+
+    /// The same with examples to run.
+    #[must_use]
+    pub fn with_tests(mut self, tests: &str) -> Source {
+        self.tests = Some(tests.to_owned());
+        self
+    }
+
+    /// SHA-256, in hexadecimal, of the three files that make the policy: two sources with one hash compile to the same
+    /// rules, so that an unchanged directory needs no new version. Each file goes in with its length before it.
+    #[must_use]
+    pub fn content_hash(&self) -> String {
+        let mut hasher = Sha256::new();
+        for (name, text) in
+            [(POLICY_TOML, &self.policy), (ACCESS_CEDAR, &self.access), (ROW_FILTERS_SQL, &self.row_filters)]
+        {
+            hasher.update(name.as_bytes());
+            hasher.update((text.len() as u64).to_be_bytes());
+            hasher.update(text.as_bytes());
+        }
+        hex::encode(hasher.finalize())
+    }
+
+    /// How a diagnostic names one of the files.
+    pub(crate) fn path_of(&self, file: &str) -> String {
+        self.directory.join(file).display().to_string()
+    }
+}

@@ -1,0 +1,150 @@
+use std::{net::SocketAddr, path::PathBuf};
+
+use super::{
+    kinds::{Bytes, Durability, LogFormat, Memory, Scale, Seconds, TlsMode},
+    layers::{Layers, Mistakes},
+};
+
+/// One setting: its name in `weir.toml`; `WEIR_` and the name in capitals with `_` for `.` in the environment.
+#[derive(Debug)]
+pub(crate) struct Setting {
+    pub key: &'static str,
+    /// As one would write it; empty when the setting is unset unless given.
+    pub default: &'static str,
+    pub doc: &'static str,
+}
+
+impl Setting {
+    pub fn variable(&self) -> String {
+        format!("WEIR_{}", self.key.replace('.', "_").to_uppercase())
+    }
+}
+
+macro_rules! settings {
+    ($( $(#[doc = $doc:literal])+ $field:ident: $kind:ty = $key:literal, $default:literal; )*) => {
+        /// Every setting with its value, after all layers.
+        #[derive(Debug, Clone)]
+        pub(crate) struct Config { $( $(#[doc = $doc])+ pub $field: $kind, )* }
+
+        /// Every setting there is, in the order in which `weir config print` shows them.
+        pub(crate) const SETTINGS: &[Setting] =
+            &[$( Setting { key: $key, default: $default, doc: concat!($($doc),+) }, )*];
+
+        impl Config {
+            /// # Errors
+            /// Every mistake in the layers.
+            pub fn read(layers: &Layers) -> Result<Config, Mistakes> {
+                let mut mistakes = Mistakes::default();
+                $( let $field = layers.value::<$kind>($key, &mut mistakes); )*
+                match ($($field,)*) {
+                    ($(Some($field),)*) if mistakes.is_empty() => Ok(Config { $($field,)* }),
+                    _ => Err(mistakes),
+                }
+            }
+        }
+    };
+}
+
+settings! {
+    /// Folder of everything Weir keeps: tables, journal, keys.
+    data: PathBuf = "data", "data";
+    /// Folder of the policies: one org's policy.toml, or a folder for each org. Unset: policies in the data folder.
+    policies: Option<PathBuf> = "policies", "";
+    /// Address that Postgres clients connect to.
+    listen: SocketAddr = "listen", "127.0.0.1:5439";
+    /// Address of health, status and metrics.
+    http: SocketAddr = "http", "127.0.0.1:5480";
+    /// Load the demo: an org with the TPC-H tables, seven agents and their keys.
+    demo: bool = "demo", "false";
+    /// TPC-H scale factor of the demo; 1 is about six million line items.
+    demo_scale: Scale = "demo_scale", "0.1";
+
+    /// Statements that run at once; more wait their turn.
+    max_concurrent_queries: usize = "max_concurrent_queries", "100";
+    /// Statements that read a whole table and run at once; more wait their turn.
+    max_full_scans: usize = "max_full_scans", "8";
+    /// Longest wait for a turn; 0 waits as long as it takes.
+    admission_wait: Seconds = "admission.wait_secs", "0";
+    /// Longest run of a statement unless the org's policy or the session says less; 0 sets no limit.
+    statement_timeout: Seconds = "statement.timeout_secs", "600";
+    /// Rate and concurrency limits of each org's policy hold.
+    resource_governor: bool = "resource_governor.enabled", "true";
+    /// Objects above an org's tier are refused.
+    tier_gate: bool = "tier_gate.enabled", "true";
+
+    /// Longest wait of a statement for the first policy after a start.
+    policy_startup_timeout: Seconds = "policy.sync_startup_timeout_secs", "30";
+    /// Age at which a policy that nobody confirms stops being served.
+    policy_grace: Seconds = "policy.grace_secs", "300";
+
+    /// Longest wait of a statement for the org's tables to open.
+    resume_timeout: Seconds = "auto_suspend.resume_timeout_secs", "30";
+
+    /// A commit waits for the disk. Without it, a power loss may take acknowledged writes.
+    wal_fsync: bool = "wal.fsync", "true";
+    /// Rows in memory, in bytes, at which tables are written to segment files.
+    flush_bytes: Bytes = "flush.bytes", "64MiB";
+    /// Age of rows in memory at which tables are written to segment files.
+    flush_interval: Seconds = "flush.interval_secs", "30";
+    /// Memory for decoded parts of segment files.
+    cache_bytes: Memory = "cache.bytes", "10%";
+    /// `batched`: answers wait for the journal, the disk follows within 10 ms. `strict`: they wait for the disk.
+    audit_durability: Durability = "audit.durability", "batched";
+
+    /// Memory of all statements together; a percentage is of the machine's (or the control group's) memory.
+    memory_limit: Memory = "memory.limit", "50%";
+    /// Memory of one statement.
+    memory_statement_limit: Memory = "memory.statement_limit", "25%";
+    /// Folder for what statements spill. Unset: spill in the data folder. Emptied at start.
+    spill_dir: Option<PathBuf> = "spill.dir", "";
+    /// Most that all statements together may spill.
+    spill_limit: Bytes = "spill.limit", "32GiB";
+    /// Threads that run statements; 0 is one for each core.
+    threads: usize = "threads", "0";
+
+    /// Connections at once.
+    connections_max: usize = "connections.max", "500";
+    /// Longest time from connecting to being authenticated.
+    connections_startup_timeout: Seconds = "connections.startup_timeout_secs", "30";
+    /// Longest silence of a session outside a transaction; 0 sets no limit.
+    connections_idle_timeout: Seconds = "connections.idle_timeout_secs", "3600";
+    /// Longest message that an authenticated client may send.
+    message_max_bytes: Bytes = "message.max_bytes", "64MiB";
+    /// Longest wait for running statements at a shutdown.
+    shutdown_drain: Seconds = "shutdown.drain_secs", "30";
+
+    /// Folder of the Unix socket `.s.PGSQL.<port>`. Unset: sockets in the data folder.
+    socket_dir: Option<PathBuf> = "socket.dir", "";
+    /// `prefer`: TLS is offered to all and required of all but this machine. `required`: of this machine too.
+    tls_mode: TlsMode = "tls.mode", "prefer";
+    /// Certificate chain, PEM. Unset: a self-signed one made at start.
+    tls_cert_file: Option<PathBuf> = "tls.cert_file", "";
+    /// Private key of the certificate, PEM.
+    tls_key_file: Option<PathBuf> = "tls.key_file", "";
+
+    /// Public keys (a JWKS document) whose tokens are taken as passwords. Unset: no tokens.
+    jwt_jwks_file: Option<PathBuf> = "jwt.jwks_file", "";
+    /// The `iss` that tokens must have.
+    jwt_issuer: Option<String> = "jwt.issuer", "";
+    /// The `aud` that tokens must have.
+    jwt_audience: Option<String> = "jwt.audience", "";
+
+    /// `text` or `json`, on stderr.
+    log_format: LogFormat = "log.format", "text";
+    /// `error`, `warn`, `info`, `debug`, `trace`, or a filter such as `info,weir_wire=debug`.
+    log_level: String = "log.level", "info";
+}
+
+impl Config {
+    pub fn policies_dir(&self) -> PathBuf {
+        self.policies.clone().unwrap_or_else(|| self.data.join("policies"))
+    }
+
+    pub fn socket_dir(&self) -> PathBuf {
+        self.socket_dir.clone().unwrap_or_else(|| self.data.join("sockets"))
+    }
+
+    pub fn spill_dir(&self) -> PathBuf {
+        self.spill_dir.clone().unwrap_or_else(|| self.data.join("spill"))
+    }
+}

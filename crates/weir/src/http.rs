@@ -1,0 +1,92 @@
+//! Health, status and metrics over HTTP. Reads only, and holds no data of any org.
+
+mod bounded;
+
+use std::sync::Arc;
+
+use axum::{
+    Router,
+    extract::{ConnectInfo, State},
+    http::{HeaderName, StatusCode, header},
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use metrics_exporter_prometheus::PrometheusHandle;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use self::bounded::{BoundedListener, Peer};
+
+/// What the probes ask.
+pub(crate) trait Condition: Send + Sync {
+    /// Everything that keeps statements from being answered; empty when they are.
+    fn unready(&self) -> Vec<String>;
+    /// For a person.
+    fn status(&self) -> String;
+}
+
+#[derive(Clone)]
+struct Asked {
+    condition: Arc<dyn Condition>,
+    metrics: PrometheusHandle,
+}
+
+/// Answers until the token is cancelled.
+///
+/// # Errors
+/// The listener's.
+pub(crate) async fn serve(
+    listener: TcpListener,
+    condition: Arc<dyn Condition>,
+    metrics: PrometheusHandle,
+    until: CancellationToken,
+) -> std::io::Result<()> {
+    let router = Router::new()
+        .route("/healthz", get(alive))
+        .route("/livez", get(alive))
+        .route("/readyz", get(ready))
+        .route("/metrics", get(prometheus))
+        .route("/status", get(status))
+        .with_state(Asked { condition, metrics });
+    let service = router.into_make_service_with_connect_info::<Peer>();
+    axum::serve(BoundedListener::new(listener), service).with_graceful_shutdown(until.cancelled_owned()).await
+}
+
+/// The process runs and answers.
+async fn alive() -> Response {
+    text(StatusCode::OK, "ok\n".to_owned())
+}
+
+/// Statements would be answered.
+async fn ready(State(asked): State<Asked>) -> Response {
+    let unready = asked.condition.unready();
+    if unready.is_empty() {
+        text(StatusCode::OK, "ready\n".to_owned())
+    } else {
+        text(StatusCode::SERVICE_UNAVAILABLE, format!("not ready\n{}\n", unready.join("\n")))
+    }
+}
+
+async fn prometheus(State(asked): State<Asked>) -> Response {
+    asked.metrics.run_upkeep();
+    let rendered = asked.metrics.render();
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8"), NO_STORE], rendered).into_response()
+}
+
+/// Names orgs, so only this machine may ask.
+async fn status(State(asked): State<Asked>, ConnectInfo(Peer(peer)): ConnectInfo<Peer>) -> Response {
+    if peer.ip().to_canonical().is_loopback() {
+        text(StatusCode::OK, asked.condition.status())
+    } else {
+        text(StatusCode::FORBIDDEN, "the status is told to this machine only\n".to_owned())
+    }
+}
+
+const NO_STORE: (HeaderName, &str) = (header::CACHE_CONTROL, "no-store");
+
+fn text(code: StatusCode, body: String) -> Response {
+    (code, [(header::CONTENT_TYPE, "text/plain; charset=utf-8"), NO_STORE], body).into_response()
+}
+
+#[cfg(test)]
+mod tests;

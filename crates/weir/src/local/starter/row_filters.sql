@@ -1,0 +1,5 @@
+-- Which rows of a table a role sees, as PostgreSQL's row security. A table that is named here shows no row to a role
+-- that no policy names; a table that is not named shows all of them to whoever may read it.
+--
+-- CREATE POLICY own_region ON customer FOR SELECT TO reader USING (region = current_setting('agent.region'));
+-- CREATE POLICY every_row ON customer TO admin USING (true);

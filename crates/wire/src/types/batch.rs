@@ -1,0 +1,293 @@
+//! Rows of record batches as DataRow messages.
+
+use std::sync::Arc;
+
+use arrow::record_batch::RecordBatch;
+use bytes::{BufMut, BytesMut};
+use weir_model::{Code, ColumnType, Refusal, Result};
+use weir_pipeline::Column;
+
+use crate::types::{
+    binary,
+    calendar::{POSTGRES_EPOCH_DAYS, POSTGRES_EPOCH_MICROSECONDS},
+    scalar::{Scalar, Source},
+    text,
+    zone::Zone,
+};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Format {
+    Text,
+    Binary,
+}
+
+/// The format of each result column, as a Bind message gives them: none (all text), one for all, or one each.
+#[derive(Debug, Clone, Default)]
+pub(crate) enum Formats {
+    #[default]
+    AllText,
+    AllBinary,
+    Each(Arc<[Format]>),
+}
+
+impl Formats {
+    pub(crate) fn of(&self, column: usize) -> Format {
+        match self {
+            Formats::AllText => Format::Text,
+            Formats::AllBinary => Format::Binary,
+            Formats::Each(formats) => formats.get(column).copied().unwrap_or(Format::Text),
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Field<'a> {
+    source: Source<'a>,
+    column_type: ColumnType,
+    format: Format,
+}
+
+/// Writes the rows of one batch; arrays are downcast once.
+#[derive(Debug)]
+pub(crate) struct BatchEncoder<'a> {
+    fields: Vec<Field<'a>>,
+    columns: &'a [Column],
+    zone: &'a Zone,
+}
+
+impl<'a> BatchEncoder<'a> {
+    pub(crate) fn new(
+        batch: &'a RecordBatch,
+        columns: &'a [Column],
+        formats: &Formats,
+        zone: &'a Zone,
+    ) -> Result<BatchEncoder<'a>> {
+        if batch.num_columns() != columns.len() {
+            return Err(Refusal::new(Code::Internal, "the result has not the columns that were announced"));
+        }
+        let fields = batch
+            .columns()
+            .iter()
+            .zip(columns)
+            .enumerate()
+            .map(|(index, (array, column))| {
+                let source = Source::new(array.as_ref())?;
+                Ok(Field { source, column_type: column.column_type, format: formats.of(index) })
+            })
+            .collect::<Result<_>>()?;
+        Ok(BatchEncoder { fields, columns, zone })
+    }
+
+    /// Appends one DataRow message; on an error nothing is appended.
+    pub(crate) fn put_row(&self, row: usize, out: &mut BytesMut) -> Result<()> {
+        let start = out.len();
+        let result = self.put_fields(row, out);
+        if result.is_err() {
+            out.truncate(start);
+        }
+        result
+    }
+
+    fn put_fields(&self, row: usize, out: &mut BytesMut) -> Result<()> {
+        let start = out.len();
+        out.put_u8(b'D');
+        out.put_i32(0);
+        out.put_u16(self.fields.len() as u16);
+        for (index, field) in self.fields.iter().enumerate() {
+            let scalar = field.source.get(row);
+            if matches!(scalar, Scalar::Null) {
+                out.put_i32(-1);
+                continue;
+            }
+            let at = out.len();
+            out.put_i32(0);
+            let put = match field.format {
+                Format::Text => put_text(out, &scalar, field.column_type, self.zone),
+                Format::Binary => put_binary(out, &scalar, field.column_type, self.zone),
+            };
+            put.and_then(|()| patch_length(out, at, at + 4)).map_err(|fault| self.refusal(fault, index))?;
+        }
+        patch_length(out, start + 1, start + 1).map_err(|fault| self.refusal(fault, 0))
+    }
+
+    /// Appends the text of one value, for COPY; `false` for NULL, which appends nothing.
+    pub(crate) fn put_text_field(&self, row: usize, column: usize, out: &mut BytesMut) -> Result<bool> {
+        let Some(field) = self.fields.get(column) else { return Ok(false) };
+        let scalar = field.source.get(row);
+        if matches!(scalar, Scalar::Null) {
+            return Ok(false);
+        }
+        put_text(out, &scalar, field.column_type, self.zone).map_err(|fault| self.refusal(fault, column))?;
+        Ok(true)
+    }
+
+    pub(crate) fn width(&self) -> usize {
+        self.fields.len()
+    }
+
+    fn refusal(&self, fault: Unencodable, column: usize) -> Refusal {
+        let name = self.columns.get(column).map_or("", |column| column.name.as_str());
+        match fault {
+            Unencodable::OutOfRange => Refusal::new(
+                Code::NumericOutOfRange,
+                format!("a value of column \"{name}\" is out of range for its type"),
+            ),
+            Unencodable::Mismatch => {
+                Refusal::new(Code::Internal, format!("a value of column \"{name}\" has not the announced type"))
+            }
+            Unencodable::TooLong => {
+                Refusal::new(Code::ProgramLimitExceeded, format!("a row with column \"{name}\" exceeds 1 GB"))
+            }
+            Unencodable::Unsupported(refusal) => refusal,
+        }
+    }
+}
+
+/// Why a value cannot be sent as its column's type.
+#[derive(Debug)]
+pub(crate) enum Unencodable {
+    OutOfRange,
+    Mismatch,
+    TooLong,
+    Unsupported(Refusal),
+}
+
+type Put = Result<(), Unencodable>;
+
+/// Writes the distance from `from` to the end into the four bytes at `at`.
+fn patch_length(out: &mut BytesMut, at: usize, from: usize) -> Put {
+    let length = i32::try_from(out.len() - from).map_err(|_too_long| Unencodable::TooLong)?;
+    if length >= 0x4000_0000 {
+        return Err(Unencodable::TooLong);
+    }
+    if let Some(slot) = out.get_mut(at..at + 4) {
+        slot.copy_from_slice(&length.to_be_bytes());
+    }
+    Ok(())
+}
+
+/// The text form of a value as a column's type prints it.
+pub(crate) fn put_text(out: &mut BytesMut, scalar: &Scalar<'_>, column_type: ColumnType, zone: &Zone) -> Put {
+    match scalar {
+        Scalar::Null => {}
+        Scalar::Bool(value) => out.put_u8(if *value { b't' } else { b'f' }),
+        Scalar::Int(value) => text::put_i64(out, *value),
+        Scalar::Unsigned(value) => text::put_u64(out, *value),
+        Scalar::Real(value) if column_type == ColumnType::Double => text::put_f64(out, f64::from(*value)),
+        Scalar::Real(value) => text::put_f32(out, *value),
+        Scalar::Double(value) if column_type == ColumnType::Real => text::put_f32(out, *value as f32),
+        Scalar::Double(value) => text::put_f64(out, *value),
+        Scalar::Decimal(value, scale) => text::put_decimal(out, *value, *scale),
+        Scalar::Text(value) => out.put_slice(value.as_bytes()),
+        Scalar::Bytes(value) => text::put_bytea(out, value),
+        Scalar::Date(days) if column_type == ColumnType::Timestamp => {
+            text::put_date(out, *days);
+            out.put_slice(b" 00:00:00");
+        }
+        Scalar::Date(days) => text::put_date(out, *days),
+        Scalar::Time(value) => text::put_time(out, *value),
+        Scalar::Timestamp(value) => {
+            let offset = (column_type == ColumnType::Timestamptz).then(|| zone.offset_at(*value));
+            text::put_timestamp(out, *value, offset);
+        }
+        Scalar::Interval { months, days, nanoseconds } => text::put_interval(out, *months, *days, *nanoseconds),
+        Scalar::List(items) => return put_array(out, items.as_ref(), zone),
+        Scalar::OutOfRange => return Err(Unencodable::OutOfRange),
+    }
+    Ok(())
+}
+
+/// `array_out`: `{1,NULL,"a b"}`.
+fn put_array(out: &mut BytesMut, items: &dyn arrow::array::Array, zone: &Zone) -> Put {
+    let source = Source::new(items).map_err(Unencodable::Unsupported)?;
+    out.put_u8(b'{');
+    for row in 0..items.len() {
+        if row > 0 {
+            out.put_u8(b',');
+        }
+        match source.get(row) {
+            Scalar::Null => out.put_slice(b"NULL"),
+            Scalar::List(nested) => put_array(out, nested.as_ref(), zone)?,
+            scalar => {
+                let at = out.len();
+                put_text(out, &scalar, element_type(items.data_type()), zone)?;
+                quote_element(out, at);
+            }
+        }
+    }
+    out.put_u8(b'}');
+    Ok(())
+}
+
+fn element_type(data_type: &arrow::datatypes::DataType) -> ColumnType {
+    match data_type {
+        arrow::datatypes::DataType::Timestamp(_, Some(_)) => ColumnType::Timestamptz,
+        _ => ColumnType::Text,
+    }
+}
+
+/// Quotes the array element that starts at `at`, if it needs it.
+fn quote_element(out: &mut BytesMut, at: usize) {
+    let element = out.get(at..).unwrap_or_default();
+    let special =
+        |byte: &u8| matches!(byte, b'{' | b'}' | b',' | b'"' | b'\\' | b' ' | b'\t' | b'\n' | b'\r' | 11 | 12);
+    if !element.is_empty() && !element.eq_ignore_ascii_case(b"NULL") && !element.iter().any(special) {
+        return;
+    }
+    let element = element.to_vec();
+    out.truncate(at);
+    out.put_u8(b'"');
+    for byte in element {
+        if matches!(byte, b'"' | b'\\') {
+            out.put_u8(b'\\');
+        }
+        out.put_u8(byte);
+    }
+    out.put_u8(b'"');
+}
+
+/// The binary form of a value as a column's type sends it.
+pub(crate) fn put_binary(out: &mut BytesMut, scalar: &Scalar<'_>, column_type: ColumnType, zone: &Zone) -> Put {
+    let narrow = |_out_of_range| Unencodable::OutOfRange;
+    match (column_type, scalar) {
+        (_, Scalar::OutOfRange) => return Err(Unencodable::OutOfRange),
+        (ColumnType::Boolean, Scalar::Bool(value)) => out.put_u8(u8::from(*value)),
+        (ColumnType::SmallInt, Scalar::Int(value)) => out.put_i16(i16::try_from(*value).map_err(narrow)?),
+        (ColumnType::Integer, Scalar::Int(value)) => out.put_i32(i32::try_from(*value).map_err(narrow)?),
+        (ColumnType::BigInt, Scalar::Int(value)) => out.put_i64(*value),
+        (ColumnType::BigInt, Scalar::Unsigned(value)) => out.put_i64(i64::try_from(*value).map_err(narrow)?),
+        (ColumnType::Real, Scalar::Real(value)) => out.put_f32(*value),
+        (ColumnType::Real, Scalar::Double(value)) => out.put_f32(*value as f32),
+        (ColumnType::Double, Scalar::Real(value)) => out.put_f64(f64::from(*value)),
+        (ColumnType::Double, Scalar::Double(value)) => out.put_f64(*value),
+        (ColumnType::Numeric { .. }, Scalar::Decimal(value, scale)) => binary::put_numeric(out, *value, *scale),
+        (ColumnType::Numeric { .. }, Scalar::Int(value)) => binary::put_numeric(out, i128::from(*value), 0),
+        (ColumnType::Numeric { .. }, Scalar::Unsigned(value)) => binary::put_numeric(out, i128::from(*value), 0),
+        (ColumnType::Bytea, Scalar::Bytes(value)) => out.put_slice(value),
+        (ColumnType::Date, Scalar::Date(days)) => {
+            out.put_i32(days.checked_sub(POSTGRES_EPOCH_DAYS).ok_or(Unencodable::OutOfRange)?);
+        }
+        (ColumnType::Time, Scalar::Time(value)) => out.put_i64(*value),
+        (ColumnType::Timestamp | ColumnType::Timestamptz, Scalar::Timestamp(value)) => {
+            out.put_i64(value.checked_sub(POSTGRES_EPOCH_MICROSECONDS).ok_or(Unencodable::OutOfRange)?);
+        }
+        (ColumnType::Interval, Scalar::Interval { months, days, nanoseconds }) => {
+            out.put_i64(nanoseconds / 1000);
+            out.put_i32(*days);
+            out.put_i32(*months);
+        }
+        (ColumnType::Uuid, Scalar::Text(value)) => {
+            out.put_slice(&binary::uuid_bytes(value.as_bytes()).ok_or(Unencodable::Mismatch)?);
+        }
+        (ColumnType::Uuid, Scalar::Bytes(value)) if value.len() == 16 => out.put_slice(value),
+        (ColumnType::Jsonb, Scalar::Text(value)) => {
+            out.put_u8(1);
+            out.put_slice(value.as_bytes());
+        }
+        (ColumnType::Text | ColumnType::Varchar(_) | ColumnType::Json, _) => {
+            return put_text(out, scalar, column_type, zone);
+        }
+        _ => return Err(Unencodable::Mismatch),
+    }
+    Ok(())
+}

@@ -1,0 +1,1 @@
+-- No table of this org has row security: who may read a table sees all its rows.
