@@ -4,7 +4,7 @@
 //! names them runs. They are PostgreSQL 15's in shape; of what is not here (triggers, publications, …) there are no rows.
 //! Row counts and sizes are unknown to everybody, since hidden rows would change them.
 //!
-//! INVARIANT: what the principal may not see is filtered out before anything else happens, in [`CatalogView::new`];
+//! INVARIANT: what the principal may not see is filtered out before anything else happens, in [`view`];
 //! relations and functions see only what is left.
 //!
 //! It is not a place for anything to be stored, and plans over it hold for one version and one principal: they must not
@@ -21,9 +21,6 @@ mod rows;
 mod text;
 mod types;
 mod view;
-
-#[cfg(test)]
-mod tests;
 
 use arrow::{array::RecordBatch, error::ArrowError};
 

@@ -156,8 +156,32 @@ fn from_text(array: &ArrayRef, target: ColumnType, wanted: &DataType) -> Result<
             })?;
             Ok(intervals(parsed))
         }
+        ColumnType::Timestamp | ColumnType::Timestamptz => parse_by_arrow(&iso_timestamps(text), target, wanted),
         _ => parse_by_arrow(text, target, wanted),
     }
+}
+
+/// Completes the forms PostgreSQL takes and Arrow does not: no seconds, offsets of two digits, a zone named UTC.
+fn iso_timestamps(text: &StringViewArray) -> StringViewArray {
+    text.iter().map(|value| value.map(iso_timestamp)).collect()
+}
+
+fn iso_timestamp(text: &str) -> String {
+    let text = text.trim();
+    let text = match text.strip_suffix("UTC").or_else(|| text.strip_suffix("utc")) {
+        Some(rest) => format!("{}Z", rest.trim_end()),
+        None => text.to_owned(),
+    };
+    let Some((date, time)) = text.split_once([' ', 'T']) else { return text };
+    let (clock, zone) = match time.find(['+', '-', 'Z', 'z']) {
+        Some(place) => time.split_at_checked(place).unwrap_or((time, "")),
+        None => (time, ""),
+    };
+    let clock = clock.trim_end();
+    let seconds = if clock.matches(':').count() == 1 { ":00" } else { "" };
+    let digits = zone.trim_start_matches(['+', '-']).len();
+    let minutes = if digits == 2 && !zone.starts_with(['Z', 'z']) { ":00" } else { "" };
+    format!("{date} {clock}{seconds}{zone}{minutes}")
 }
 
 /// Numbers, dates and times: Arrow parses; which value failed is found only when one did.
@@ -353,6 +377,10 @@ mod tests {
         check(text("2024-02-29"), ColumnType::Date, Ok("2024-02-29"));
         check(text("2023-02-29"), ColumnType::Date, Err(Code::InvalidDatetime));
         check(text("2024-01-02 03:04:05.678"), ColumnType::Timestamp, Ok("2024-01-02T03:04:05.678"));
+        check(text("2024-01-02 03:04"), ColumnType::Timestamp, Ok("2024-01-02T03:04:00"));
+        check(text("2024-01-02T03:04:05+02"), ColumnType::Timestamptz, Ok("2024-01-02T01:04:05Z"));
+        check(text("2024-01-02 03:04 UTC"), ColumnType::Timestamptz, Ok("2024-01-02T03:04:00Z"));
+        check(text("2024-01-02"), ColumnType::Timestamp, Ok("2024-01-02T00:00:00"));
         check(text("\\x00ff"), ColumnType::Bytea, Ok("00ff"));
         check(text("{\"a\":1}"), ColumnType::Jsonb, Ok("{\"a\":1}"));
         check(text("{a"), ColumnType::Json, Err(Code::InvalidTextRepresentation));

@@ -2,7 +2,8 @@
 //!
 //! - Outputs: every expression without a name gets one, so that DataFusion, which wants them distinct and compares them
 //!   without their casts, takes what PostgreSQL takes; ORDER BY finds them by position, text or name.
-//! - `mod(a, b)`, `a ^ b`, `x = ANY('{…}')`, `x = ANY($1)` and `x <> ALL(…)`.
+//! - `mod(a, b)`, `a ^ b`, `age(a)`, `x = ANY('{…}')`, `x = ANY($1)` and `x <> ALL(…)`.
+//! - EXISTS as a value, which DataFusion plans as a condition only.
 
 use std::ops::ControlFlow;
 
@@ -13,7 +14,10 @@ use weir_sql::ast::{
     Value, VisitMut, VisitorMut,
 };
 
-use crate::naming::{HIDDEN, OutputNames, name_of, names_of};
+use crate::{
+    naming::{HIDDEN, OutputNames, name_of, names_of},
+    tree,
+};
 
 /// The query as DataFusion can plan it, and the names of its outputs as PostgreSQL gives them.
 pub(crate) fn prepare(query: &Query) -> (Query, OutputNames) {
@@ -99,6 +103,8 @@ fn name_item(index: usize, item: &mut SelectItem, wildcard: bool, hidden: bool, 
     match item {
         SelectItem::UnnamedExpr(expr) => {
             let name = name_of(expr);
+            let text = expr.to_string();
+            let _ = expr.visit(&mut ExistsAsValue { depth: 0 });
             let column = matches!(expr, Expr::Identifier(_) | Expr::CompoundIdentifier(_));
             let taken = name.as_ref().is_none_or(|name| used.contains(name));
             // Beside a wildcard every name may be one that the wildcard also gives.
@@ -109,13 +115,14 @@ fn name_item(index: usize, item: &mut SelectItem, wildcard: bool, hidden: bool, 
                 _ => Some(unique()),
             };
             used.extend(name.clone());
-            let output = Output { text: Some(expr.to_string()), name, alias: alias.clone() };
+            let output = Output { text: Some(text), name, alias: alias.clone() };
             if let Some(alias) = alias {
                 *item = SelectItem::ExprWithAlias { expr: expr.clone(), alias };
             }
             output
         }
-        SelectItem::ExprWithAlias { alias, .. } => {
+        SelectItem::ExprWithAlias { expr, alias } => {
+            let _ = expr.visit(&mut ExistsAsValue { depth: 0 });
             let name = fold_identifier(&alias.value, alias.quote_style.is_some());
             if used.contains(&name) || alias.value.is_empty() {
                 *alias = unique();
@@ -170,6 +177,10 @@ fn rewritten(expr: &Expr) -> Option<Expr> {
                 right: Box::new(Expr::Nested(Box::new(right))),
             })))
         }
+        Expr::Function(function) if named(function, "age") => {
+            let only = one_argument(function)?;
+            Some(call("age", vec![call("current_date", Vec::new()), only]))
+        }
         Expr::AnyOp { left, compare_op: BinaryOperator::Eq, right, .. } => member(left, right),
         Expr::AllOp { left, compare_op: BinaryOperator::NotEq, right } => {
             Some(Expr::UnaryOp { op: UnaryOperator::Not, expr: Box::new(member(left, right)?) })
@@ -219,6 +230,42 @@ fn two_arguments(function: &Function) -> Option<(Expr, Expr)> {
             Some((left.clone(), right.clone()))
         }
         _ => None,
+    }
+}
+
+fn one_argument(function: &Function) -> Option<Expr> {
+    let FunctionArguments::List(list) = &function.args else { return None };
+    match list.args.as_slice() {
+        [FunctionArg::Unnamed(FunctionArgExpr::Expr(only))] => Some(only.clone()),
+        _ => None,
+    }
+}
+
+/// Replaces EXISTS in an output by a count, without entering subqueries, whose conditions are conditions.
+struct ExistsAsValue {
+    depth: usize,
+}
+
+impl VisitorMut for ExistsAsValue {
+    type Break = ();
+
+    fn pre_visit_query(&mut self, _query: &mut Query) -> ControlFlow<()> {
+        self.depth += 1;
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_query(&mut self, _query: &mut Query) -> ControlFlow<()> {
+        self.depth -= 1;
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        if self.depth == 0
+            && let Expr::Exists { subquery, negated } = expr
+        {
+            *expr = tree::exists(subquery.as_ref().clone(), *negated);
+        }
+        ControlFlow::Continue(())
     }
 }
 

@@ -14,11 +14,13 @@ use datafusion::{
     prelude::SessionConfig,
 };
 use tokio::runtime::{Builder, Handle, Runtime};
+use weir_store::Version;
 
 use crate::{
     error::EngineError,
     functions::Functions,
     governance::SessionIdentity,
+    join_order::JoinOrder,
     leakproof::Leakproof,
     memory::{GlobalBudget, StatementPool},
     physical::GovernedPlanner,
@@ -45,7 +47,7 @@ pub struct EngineOptions {
 /// Functions, rules, memory and threads; one for the process.
 pub struct Engine {
     pub(crate) functions: Functions,
-    pub(crate) optimizer: Optimizer,
+    logical_rules: Vec<Arc<dyn OptimizerRule + Send + Sync>>,
     pub(crate) physical_rules: Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>>,
     pub(crate) physical_planner: DefaultPhysicalPlanner,
     options: EngineOptions,
@@ -67,7 +69,12 @@ pub(crate) struct Strategy {
     pub partitions: usize,
     /// Hash joins are faster; sort-merge joins spill.
     pub hash_joins: bool,
+    /// Bytes that each sort keeps for merging what it spilled.
+    pub sort_reservation: usize,
 }
+
+/// What DataFusion keeps for a merge unless told otherwise.
+const SORT_RESERVATION_MAX: usize = 10 << 20;
 
 impl Engine {
     /// # Errors
@@ -90,7 +97,7 @@ impl Engine {
         let memory = usize::try_from(options.memory_bytes).unwrap_or(usize::MAX);
         Ok(Arc::new(Engine {
             functions: Functions::new(),
-            optimizer: Optimizer::with_rules(logical_rules()),
+            logical_rules: logical_rules(),
             physical_rules: PhysicalOptimizer::new().rules,
             physical_planner: DefaultPhysicalPlanner::with_extension_planners(vec![Arc::new(GovernedPlanner)]),
             base,
@@ -109,6 +116,12 @@ impl Engine {
     #[must_use]
     pub fn memory_used(&self) -> u64 {
         self.budget.used() as u64
+    }
+
+    /// A plan has several sorts at a time; together they keep a small part of the statement's memory.
+    pub(crate) fn sort_reservation(&self) -> usize {
+        let limit = usize::try_from(self.options.statement_memory_bytes).unwrap_or(usize::MAX);
+        (limit / 32).min(SORT_RESERVATION_MAX)
     }
 
     pub(crate) fn threads(&self) -> usize {
@@ -149,6 +162,16 @@ fn logical_rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
     rules
 }
 
+impl Engine {
+    /// The logical rules, with the join order of a version's statistics.
+    pub(crate) fn optimizer(&self, version: &Arc<Version>) -> Optimizer {
+        let mut rules = self.logical_rules.clone();
+        let after = rules.iter().position(|rule| rule.name() == Leakproof.name()).map_or(rules.len(), |at| at + 1);
+        rules.insert(after, Arc::new(JoinOrder::new(Arc::clone(version))));
+        Optimizer::with_rules(rules)
+    }
+}
+
 /// Options that every statement has.
 pub(crate) fn config_options() -> ConfigOptions {
     let mut options = ConfigOptions::default();
@@ -167,6 +190,7 @@ pub(crate) fn config_options() -> ConfigOptions {
 
 pub(crate) fn session_config(options: &ConfigOptions, strategy: Strategy) -> SessionConfig {
     let mut options = options.clone();
+    options.execution.sort_spill_reservation_bytes = strategy.sort_reservation;
     options.execution.target_partitions = strategy.partitions;
     options.optimizer.prefer_hash_join = strategy.hash_joins;
     if strategy.partitions == 1 {

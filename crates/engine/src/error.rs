@@ -161,7 +161,7 @@ fn exhausted(text: &str) -> Refusal {
         return Refusal::new(Code::DiskFull, "the statement's temporary files exceed their limit")
             .hint("filter or aggregate earlier, or raise the spill limit");
     }
-    memory_exceeded()
+    memory_exceeded().detail(first_line(text).to_lowercase())
 }
 
 pub(crate) fn memory_exceeded() -> Refusal {
@@ -198,7 +198,15 @@ fn planning(text: &str) -> Refusal {
             None => refusal,
         };
     }
-    if line.contains("No function matches") || line.contains("does not support zero arguments") {
+    if line.contains("failed to match any signature") || line.contains("not support zero arguments") {
+        let name = between(line, "Function '", "'").or_else(|| between(line, "'", "'")).unwrap_or("with that name");
+        return Refusal::new(Code::UndefinedFunction, format!("function {name} does not take these arguments"))
+            .hint("add explicit casts");
+    }
+    if line.contains("temporal operation") || line.contains("Cannot get result type") {
+        return Refusal::new(Code::UndefinedFunction, "no operator takes these types").hint("add explicit casts");
+    }
+    if line.contains("No function matches") {
         let call = between(line, "argument types '", "'").unwrap_or("with these arguments");
         return Refusal::new(Code::UndefinedFunction, format!("function {} does not exist", call.to_lowercase()))
             .hint("no function of that name takes these argument types; add explicit casts");

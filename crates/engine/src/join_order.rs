@@ -10,7 +10,7 @@ mod cardinality;
 use std::{collections::HashSet, sync::Arc};
 
 use datafusion::{
-    common::{Column, DataFusionError, JoinType, NullEquality, tree_node::Transformed},
+    common::{Column, DataFusionError, JoinType, NullEquality, tree_node::{Transformed, TreeNode}},
     logical_expr::{Expr, Filter, Join, JoinConstraint, LogicalPlan, Projection, utils::conjunction},
     optimizer::{ApplyOrder, OptimizerConfig, OptimizerRule},
 };
@@ -38,8 +38,9 @@ impl OptimizerRule for JoinOrder {
         "join_order"
     }
 
+    /// The rule walks the plan itself: a tree of joins is taken whole, from its top.
     fn apply_order(&self) -> Option<ApplyOrder> {
-        Some(ApplyOrder::TopDown)
+        None
     }
 
     fn supports_rewrite(&self) -> bool {
@@ -51,17 +52,22 @@ impl OptimizerRule for JoinOrder {
         plan: LogicalPlan,
         _config: &dyn OptimizerConfig,
     ) -> Result<Transformed<LogicalPlan>, DataFusionError> {
-        let LogicalPlan::Join(join) = &plan else { return Ok(Transformed::no(plan)) };
-        if !is_reorderable(join) {
-            return Ok(Transformed::no(plan));
-        }
+        self.order(plan)
+    }
+}
+
+impl JoinOrder {
+    fn order(&self, plan: LogicalPlan) -> Result<Transformed<LogicalPlan>, DataFusionError> {
         let mut graph = Graph::default();
-        graph.collect(&plan);
-        if !INPUTS.contains(&graph.inputs.len()) || !graph.conditions_are_known() {
-            return Ok(Transformed::no(plan));
+        if matches!(&plan, LogicalPlan::Join(join) if is_reorderable(join)) {
+            graph.collect(&plan);
         }
-        let estimator = Estimator::new(&self.version);
-        match graph.reorder(&estimator)? {
+        if !INPUTS.contains(&graph.inputs.len()) || !graph.conditions_are_known() {
+            return plan.map_children(|child| self.order(child));
+        }
+        let inputs = std::mem::take(&mut graph.inputs).into_iter();
+        graph.inputs = inputs.map(|input| self.order(input).map(|done| done.data)).collect::<Result<_, _>>()?;
+        match graph.reorder(&Estimator::new(&self.version))? {
             Some(reordered) => Ok(Transformed::yes(with_columns_of(reordered, &plan)?)),
             None => Ok(Transformed::no(plan)),
         }

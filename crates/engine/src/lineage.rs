@@ -8,8 +8,8 @@
 //! - Anything **computed** from a masked value is not computed at all: the expression becomes a typed NULL in the plan,
 //!   so that neither its value, nor its errors, nor its cost can tell. It leaves as `***REDACTED***` or NULL.
 //! - **Counting** declassifies, and nothing else does: `count(c)` and `count(DISTINCT c)` of the masked column itself,
-//!   because a count tells how many, not what. A count of anything computed from it (`count(nullif(c, 'guess'))`), or of
-//!   it mixed with other values by UNION, is computed from it and leaves masked; so does one of the distinct values of
+//!   because a count tells how many, not what. A count of anything computed from it (`count(nullif(c, 'guess'))`), or
+//!   of it mixed with other values by UNION, is computed from it and leaves masked; so does one of the distinct values of
 //!   several masked columns together.
 //! - **Choosing, ordering, joining or grouping rows** by a masked column, or by what is computed from one, is refused
 //!   (`masked_predicate`), because some forty queries bisect an eleven-character value. The mask's `predicates` may say
@@ -79,8 +79,8 @@ pub(crate) struct Traced {
 /// Traces an analysed, governed plan; a plan that reads no masked column returns as it is.
 ///
 /// # Errors
-/// `masked_predicate` when a masked column would decide over rows and its mask does not allow it; `ungoverned_plan` when
-/// the plan holds what lineage does not understand; `internal` when the rewritten plan does not fit together.
+/// `masked_predicate` when a masked column would decide over rows and its mask does not allow it; `ungoverned_plan`
+/// when the plan holds what lineage does not understand; `internal` when the rewritten plan does not fit together.
 pub(crate) fn trace(plan: LogicalPlan, scans: &dyn MaskedScans, key: &MaskKey) -> Result<Traced> {
     if !reads_masked(&plan, scans) {
         let masks = MaskPlan::clear(plan.schema().fields().len());

@@ -1,8 +1,12 @@
-//! Quoted literals take the type of what they are compared with, as in PostgreSQL, where they have none of their own.
+//! Quoted literals take the type of what they are compared with or cast to, as in PostgreSQL, where they have none of
+//! their own; and a date plus an interval is a timestamp.
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, StringViewArray};
+use arrow::{
+    array::{ArrayRef, StringViewArray},
+    datatypes::DataType,
+};
 use datafusion::{
     common::{
         DFSchema, DataFusionError, ScalarValue,
@@ -10,12 +14,13 @@ use datafusion::{
         tree_node::{Transformed, TreeNode},
     },
     logical_expr::{
-        Between, BinaryExpr, Expr, ExprSchemable, LogicalPlan, expr::InList, expr_rewriter::NamePreserver,
+        Between, BinaryExpr, Cast, Expr, ExprSchemable, LogicalPlan, Operator, expr::InList, expr_rewriter::NamePreserver,
         utils::merge_schema,
     },
     optimizer::AnalyzerRule,
 };
 use weir_model::ColumnType;
+use weir_store::arrow_type;
 
 use crate::{
     binder::parameter_type,
@@ -48,6 +53,15 @@ impl AnalyzerRule for UnknownLiterals {
 
 pub(crate) fn resolve(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>, DataFusionError> {
     match expr {
+        Expr::Cast(cast) => match cast_literal(&cast)? {
+            Some(literal) => Ok(Transformed::yes(literal)),
+            None => Ok(Transformed::no(Expr::Cast(cast))),
+        },
+        Expr::BinaryExpr(BinaryExpr { left, op: op @ (Operator::Plus | Operator::Minus), right }) => {
+            let (left, right) = (date_to_timestamp(left, &right, schema), right);
+            let (right, left) = (date_to_timestamp(right, &left, schema), left);
+            Ok(Transformed::yes(Expr::BinaryExpr(BinaryExpr { left, op, right })))
+        }
         Expr::BinaryExpr(BinaryExpr { left, op, right }) if is_comparison(op) => {
             let new_left = typed(&left, &right, schema)?;
             let new_right = typed(&right, &left, schema)?;
@@ -72,6 +86,33 @@ pub(crate) fn resolve(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>
         }
         other => Ok(Transformed::no(other)),
     }
+}
+
+/// `'text'::type`, read as PostgreSQL reads it; None for what is no such cast.
+fn cast_literal(cast: &Cast) -> Result<Option<Expr>, DataFusionError> {
+    let Expr::Literal(ScalarValue::Utf8(Some(text)), _) = cast.expr.as_ref() else { return Ok(None) };
+    let target = output_type(&cast.field);
+    if arrow_type(target) != *cast.field.data_type() {
+        return Ok(None);
+    }
+    let array: ArrayRef = Arc::new(StringViewArray::from(vec![text.as_str()]));
+    let array = coerce::to_type(&array, target, Context::Literal).map_err(external)?;
+    let metadata = cast.field.metadata().into();
+    Ok(Some(Expr::Literal(ScalarValue::try_from_array(&array, 0)?, Some(metadata))))
+}
+
+/// A date beside an interval that is not whole days; DataFusion would keep the date and drop the hours.
+fn date_to_timestamp(side: Box<Expr>, other: &Expr, schema: &DFSchema) -> Box<Expr> {
+    let type_of = |expr: &Expr| expr.get_type(schema).ok();
+    let whole_days = matches!(
+        other,
+        Expr::Literal(ScalarValue::IntervalMonthDayNano(Some(interval)), _) if interval.nanoseconds == 0
+    );
+    let dated = matches!(type_of(&side), Some(DataType::Date32));
+    if dated && !whole_days && matches!(type_of(other), Some(DataType::Interval(_))) {
+        return Box::new(Expr::Cast(Cast::new(side, arrow_type(ColumnType::Timestamp))));
+    }
+    side
 }
 
 /// The literal with the other side's type; None where it is no untyped literal, or text is what is wanted.

@@ -95,7 +95,8 @@ impl MaskPlan {
         !self.any
     }
 
-    /// The masked columns that reach the output, masked where they were read included: `customer.c_phone:redact`, sorted.
+    /// The masked columns that reach the output, sorted, those masked where they were read included:
+    /// `customer.c_phone:redact`.
     #[must_use]
     pub fn describe(&self) -> Vec<String> {
         let names: BTreeSet<&String> = self.sources.iter().flatten().collect();

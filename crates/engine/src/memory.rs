@@ -10,8 +10,9 @@ use std::{
 
 use datafusion::{
     common::DataFusionError,
-    execution::memory_pool::{MemoryLimit, MemoryPool, MemoryReservation},
+    execution::memory_pool::{MemoryConsumer, MemoryLimit, MemoryPool, MemoryReservation},
 };
+use parking_lot::Mutex;
 
 /// What all statements together may hold, in bytes.
 #[derive(Debug)]
@@ -32,18 +33,38 @@ impl GlobalBudget {
 
 /// One statement's pool.
 ///
+/// Consumers that can spill share evenly what those that cannot have left, so that the first sort does not take what the
+/// second needs; told no, they spill.
+///
 /// INVARIANT: what it holds of the global budget is what it holds itself; its drop gives back the rest, so a statement
 /// that ends in any way leaks nothing.
 #[derive(Debug)]
 pub(crate) struct StatementPool {
     limit: usize,
-    used: AtomicUsize,
+    held: Mutex<Held>,
     global: Arc<GlobalBudget>,
+}
+
+#[derive(Debug, Default)]
+struct Held {
+    spilling_consumers: usize,
+    by_spilling: usize,
+    by_others: usize,
+}
+
+impl Held {
+    fn total(&self) -> usize {
+        self.by_spilling + self.by_others
+    }
+
+    fn of(&mut self, can_spill: bool) -> &mut usize {
+        if can_spill { &mut self.by_spilling } else { &mut self.by_others }
+    }
 }
 
 impl StatementPool {
     pub(crate) fn new(limit: usize, global: Arc<GlobalBudget>) -> StatementPool {
-        StatementPool { limit, used: AtomicUsize::new(0), global }
+        StatementPool { limit, held: Mutex::default(), global }
     }
 }
 
@@ -63,33 +84,55 @@ impl MemoryPool for StatementPool {
         "statement"
     }
 
-    fn grow(&self, _reservation: &MemoryReservation, additional: usize) {
-        self.used.fetch_add(additional, Ordering::Relaxed);
+    fn register(&self, consumer: &MemoryConsumer) {
+        if consumer.can_spill() {
+            self.held.lock().spilling_consumers += 1;
+        }
+    }
+
+    fn unregister(&self, consumer: &MemoryConsumer) {
+        if consumer.can_spill() {
+            let mut held = self.held.lock();
+            held.spilling_consumers = held.spilling_consumers.saturating_sub(1);
+        }
+    }
+
+    fn grow(&self, reservation: &MemoryReservation, additional: usize) {
+        *self.held.lock().of(reservation.consumer().can_spill()) += additional;
         self.global.used.fetch_add(additional, Ordering::Relaxed);
     }
 
-    fn shrink(&self, _reservation: &MemoryReservation, shrink: usize) {
-        give(&self.used, shrink);
+    fn shrink(&self, reservation: &MemoryReservation, shrink: usize) {
+        let mut held = self.held.lock();
+        let part = held.of(reservation.consumer().can_spill());
+        *part = part.saturating_sub(shrink);
         give(&self.global.used, shrink);
     }
 
     fn try_grow(&self, reservation: &MemoryReservation, additional: usize) -> Result<(), DataFusionError> {
+        let consumer = reservation.consumer();
         let refuse = |whose: &str, limit: usize| {
-            let consumer = reservation.consumer().name();
-            DataFusionError::ResourcesExhausted(format!("{consumer} needs {additional} bytes; {whose} limit {limit}"))
+            let name = consumer.name();
+            DataFusionError::ResourcesExhausted(format!("{name} needs {additional} bytes; {whose} limit {limit}"))
         };
-        if !take(&self.used, self.limit, additional) {
+        let mut held = self.held.lock();
+        if consumer.can_spill() {
+            let share = self.limit.saturating_sub(held.by_others) / held.spilling_consumers.max(1);
+            if reservation.size().saturating_add(additional) > share {
+                return Err(refuse("share", share));
+            }
+        } else if held.total().saturating_add(additional) > self.limit {
             return Err(refuse("statement", self.limit));
         }
         if !take(&self.global.used, self.global.limit, additional) {
-            give(&self.used, additional);
             return Err(refuse("global", self.global.limit));
         }
+        *held.of(consumer.can_spill()) += additional;
         Ok(())
     }
 
     fn reserved(&self) -> usize {
-        self.used.load(Ordering::Relaxed)
+        self.held.lock().total()
     }
 
     fn memory_limit(&self) -> MemoryLimit {
@@ -99,7 +142,7 @@ impl MemoryPool for StatementPool {
 
 impl Drop for StatementPool {
     fn drop(&mut self) {
-        give(&self.global.used, self.used.load(Ordering::Relaxed));
+        give(&self.global.used, self.held.lock().total());
     }
 }
 
@@ -112,8 +155,6 @@ impl fmt::Display for StatementPool {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-    use datafusion::execution::memory_pool::MemoryConsumer;
-
     use super::*;
 
     #[test]
@@ -131,5 +172,20 @@ mod tests {
         drop(a);
         drop(b);
         assert_eq!((global.used(), first.reserved(), second.reserved()), (0, 0, 0));
+    }
+
+    #[test]
+    fn what_spills_shares_what_is_left() {
+        let pool: Arc<dyn MemoryPool> = Arc::new(StatementPool::new(100, GlobalBudget::new(1000)));
+        let fixed = MemoryConsumer::new("fixed").register(&pool);
+        let first = MemoryConsumer::new("first").with_can_spill(true).register(&pool);
+        let second = MemoryConsumer::new("second").with_can_spill(true).register(&pool);
+        fixed.try_grow(20).unwrap();
+        first.try_grow(41).unwrap_err();
+        first.try_grow(40).unwrap();
+        second.try_grow(40).unwrap();
+        fixed.try_grow(1).unwrap_err();
+        drop(second);
+        first.try_grow(40).unwrap();
     }
 }

@@ -4,7 +4,10 @@
 mod columns;
 mod planning;
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    sync::{Arc, OnceLock},
+};
 
 use arrow::datatypes::SchemaRef;
 use datafusion::logical_expr::LogicalPlan;
@@ -35,6 +38,7 @@ pub(crate) struct Template {
     pub values: Values,
     pub estimate: Estimate,
     pub reusable: bool,
+    pub canonical: OnceLock<Arc<str>>,
 }
 
 pub(crate) enum Work {
@@ -109,9 +113,13 @@ impl Planned {
         self.0.query().is_some_and(|query| query.lookup.is_some())
     }
 
-    /// The governed plan as text, for the journal: no values of rows, policy predicates not shown.
+    /// The governed plan as text, for the journal: no values of rows, policy predicates not shown. Made once a plan.
     #[must_use]
-    pub fn canonical_text(&self) -> String {
+    pub fn canonical_text(&self) -> Arc<str> {
+        Arc::clone(self.0.canonical.get_or_init(|| self.describe().into()))
+    }
+
+    fn describe(&self) -> String {
         match self.0.query() {
             Some(query) => crate::explain::lines(&query.plan).join("\n"),
             None => match &self.0.work {

@@ -35,7 +35,9 @@ pub(crate) struct Run {
 
 impl Run {
     async fn start(&self, hash_joins: bool) -> Result<SendableRecordBatchStream, DataFusionError> {
-        let strategy = Strategy { partitions: self.partitions, hash_joins };
+        // The planner makes sort-merge joins of divided inputs only; two parts hold least at a time.
+        let partitions = if hash_joins { self.partitions } else { 2 };
+        let strategy = Strategy { partitions, hash_joins, sort_reservation: self.engine.sort_reservation() };
         let config = session_config(&self.options, strategy);
         let runtime = self.engine.statement_runtime();
         let session = StatementSession::new(&self.engine, self.snapshot.clone(), config, runtime);

@@ -66,3 +66,61 @@ pub(crate) fn table(name: ast::ObjectName, alias: Option<ast::Ident>) -> ast::Ta
         index_hints: Vec::new(),
     }
 }
+
+/// EXISTS as a value: whether the query's count is above zero. A plain SELECT is counted itself, so that it may still
+/// refer to the query around it.
+pub(crate) fn exists(mut query: ast::Query, negated: bool) -> ast::Expr {
+    let op = if negated { ast::BinaryOperator::Eq } else { ast::BinaryOperator::Gt };
+    let zero = ast::Expr::Value(ast::Value::Number("0".to_owned(), false).into());
+    let answer = ast::Expr::BinaryOp { left: Box::new(count()), op, right: Box::new(zero) };
+    let output = ast::SelectItem::ExprWithAlias { expr: answer, alias: ast::Ident::with_quote('"', "exists") };
+    let plain = query.limit_clause.is_none() && query.with.is_none();
+    if let ast::SetExpr::Select(select) = query.body.as_mut()
+        && plain
+        && is_plain(select)
+    {
+        select.projection = vec![output];
+        query.order_by = None;
+        return ast::Expr::Subquery(Box::new(query));
+    }
+    let alias = ast::TableAlias {
+        explicit: true,
+        name: ast::Ident::with_quote('"', "__weir_exists"),
+        columns: Vec::new(),
+        at: None,
+    };
+    let from = ast::TableFactor::Derived { lateral: false, subquery: Box::new(query), alias: Some(alias), sample: None };
+    ast::Expr::Subquery(Box::new(select(vec![output], from, None)))
+}
+
+/// Whether a SELECT gives as many rows as its FROM and WHERE do.
+fn is_plain(select: &ast::Select) -> bool {
+    let grouped = match &select.group_by {
+        ast::GroupByExpr::Expressions(keys, _) => !keys.is_empty(),
+        ast::GroupByExpr::All(_) => true,
+    };
+    let aggregated = select.projection.iter().any(|item| match item {
+        ast::SelectItem::UnnamedExpr(expr) | ast::SelectItem::ExprWithAlias { expr, .. } => {
+            !matches!(expr, ast::Expr::Value(_) | ast::Expr::Identifier(_) | ast::Expr::CompoundIdentifier(_))
+        }
+        _ => false,
+    });
+    !grouped && !aggregated && select.having.is_none() && select.distinct.is_none() && select.qualify.is_none()
+}
+
+fn count() -> ast::Expr {
+    ast::Expr::Function(ast::Function {
+        name: ast::ObjectName(vec![ast::ObjectNamePart::Identifier(ast::Ident::new("count"))]),
+        uses_odbc_syntax: false,
+        parameters: ast::FunctionArguments::None,
+        args: ast::FunctionArguments::List(ast::FunctionArgumentList {
+            duplicate_treatment: None,
+            args: vec![ast::FunctionArg::Unnamed(ast::FunctionArgExpr::Wildcard)],
+            clauses: Vec::new(),
+        }),
+        filter: None,
+        null_treatment: None,
+        over: None,
+        within_group: Vec::new(),
+    })
+}

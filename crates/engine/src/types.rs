@@ -33,17 +33,12 @@ impl TypePlanner for SqlTypes {
         if matches!(written, ast::DataType::Array(_)) {
             return Ok(None);
         }
-        if let Some(length) = character_length(written) {
-            // `char(n)` in a cast: padded in PostgreSQL, plain text here.
-            let _ = length;
+        if matches!(written, ast::DataType::Char(_) | ast::DataType::Character(_)) {
+            // Padded in PostgreSQL, plain text here.
             return Ok(Some(parameter_field(ColumnType::Text)));
         }
         weir_sql::column_type(written).map(|column_type| Some(parameter_field(column_type))).map_err(external)
     }
-}
-
-fn character_length(written: &ast::DataType) -> Option<()> {
-    matches!(written, ast::DataType::Char(_) | ast::DataType::Character(_)).then_some(())
 }
 
 /// A nullable, nameless field of the type, as casts and placeholders want it.

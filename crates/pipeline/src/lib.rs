@@ -32,6 +32,7 @@
 mod cancel;
 mod copy;
 mod gates;
+mod memory;
 mod options;
 mod org;
 mod passage;

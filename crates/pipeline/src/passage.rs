@@ -15,6 +15,7 @@ use crate::{
         snapshot, startup, statement, tier,
     },
     plan_cache::PlanSource,
+    memory::StatementMemory,
     plane::DataPlane,
     session::SessionFacts,
 };
@@ -26,7 +27,9 @@ pub(crate) struct Traveller<'a> {
     pub statement: &'a Statement,
     /// The open transaction's version; the newest one outside a transaction.
     pub version: Option<Arc<Version>>,
-    pub search_path: &'a [String],
+    pub search_path: &'a Arc<[String]>,
+    /// Of a prepared statement.
+    pub memory: Option<&'a StatementMemory>,
     pub plans: &'a dyn PlanSource,
     pub parameter_types: &'a [Option<ColumnType>],
     pub control: &'a Control,
@@ -46,7 +49,7 @@ pub(crate) async fn govern(traveller: &Traveller<'_>) -> Result<Governed> {
 }
 
 async fn pass_gates(traveller: &Traveller<'_>, verdict: &mut policy::Verdict) -> Result<Governed> {
-    let Traveller { plane, facts, statement, control, .. } = traveller;
+    let Traveller { plane, facts, statement, control, memory, .. } = *traveller;
     let options = &plane.options;
     let mut clock = GateClock::start(options.measure_gates);
     plane.open_for_statements()?;
@@ -61,11 +64,11 @@ async fn pass_gates(traveller: &Traveller<'_>, verdict: &mut policy::Verdict) ->
     let newest = |database: &Arc<Database>| traveller.version.clone().unwrap_or_else(|| database.version());
     let version = newest(&admitted.paced.standing.0.database);
     let stated =
-        clock.lap("6 statement", statement::pass(admitted, statement, version, facts, traveller.search_path))?;
+        clock.lap("6 statement", statement::pass(admitted, statement, version, facts, traveller.search_path, memory))?;
     let appending = clock.lap("7 append only", ledger::pass(stated))?;
     let included = clock.lap("8 tier", tier::pass(appending, options.tier_gate))?;
     let isolated = clock.lap("9 isolation", isolation::pass(included))?;
-    let authorized = clock.lap("10 policy", policy::pass(isolated, facts, verdict))?;
+    let authorized = clock.lap("10 policy", policy::pass(isolated, facts, memory, verdict))?;
     let mut costed = clock.lap("11 cost", Ok(cost::pass(authorized, &options.weights)))?;
     if costed.large_scan {
         // Gate 5's second semaphore: only now is it known that the statement scans.
@@ -80,7 +83,7 @@ async fn pass_gates(traveller: &Traveller<'_>, verdict: &mut policy::Verdict) ->
     let path = traveller.search_path.to_vec();
     let pinned = clock.lap("13 snapshot", Ok(snapshot::pass(reserved, version, virtuals, path)))?;
     let plans = traveller.plans;
-    clock.lap("14 row filter", row_filter::pass(pinned, facts, plans, traveller.parameter_types))
+    clock.lap("14 row filter", row_filter::pass(pinned, facts, plans, traveller.parameter_types, memory))
 }
 
 /// Times the gates when the operator wants to know; otherwise it is one branch a gate.

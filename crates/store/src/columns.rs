@@ -240,6 +240,10 @@ impl<'a> Reader<'a> {
         self.array().map(u64::from_le_bytes)
     }
 
+    pub fn i64(&mut self) -> Result<i64, Malformed> {
+        self.array().map(i64::from_le_bytes)
+    }
+
     /// A `u32` length and that many bytes.
     pub fn block(&mut self) -> Result<&'a [u8], Malformed> {
         let length = self.u32()? as usize;

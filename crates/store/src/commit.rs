@@ -40,6 +40,7 @@ pub(crate) struct TableChange {
 pub(crate) struct Builder {
     base: Arc<Version>,
     lsn: u64,
+    time: i64,
     catalog: Arc<Catalog>,
     catalog_version: u64,
     touched: HashMap<TableId, Touched>,
@@ -63,6 +64,7 @@ impl Builder {
     pub fn new(base: Arc<Version>) -> Builder {
         Builder {
             lsn: base.lsn,
+            time: base.time,
             catalog: Arc::clone(&base.catalog),
             catalog_version: base.catalog_version,
             touched: HashMap::new(),
@@ -77,6 +79,12 @@ impl Builder {
         }
         let touched = self.touched.get(&id).map(|touched| &touched.table);
         touched.or_else(|| self.base.table_by_id(id).map(AsRef::as_ref))
+    }
+
+    /// Sets the time of the commits that follow. Time does not run backwards, whatever the clock does.
+    pub fn set_time(&mut self, time: i64) -> i64 {
+        self.time = self.time.max(time);
+        self.time
     }
 
     /// Whether a change made on `base` still fits. First committer wins: a row, name or key that an earlier commit took
@@ -175,6 +183,7 @@ impl Builder {
         let mut version = self.base.as_ref().clone();
         version.id += 1;
         version.lsn = self.lsn;
+        version.time = self.time;
         version.catalog = self.catalog;
         version.catalog_version = self.catalog_version;
         self.dropped.sort_unstable();

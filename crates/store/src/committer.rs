@@ -1,7 +1,7 @@
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, mpsc},
-    time::Instant,
+    time::{Instant, SystemTime, UNIX_EPOCH},
 };
 
 use parking_lot::{Condvar, Mutex};
@@ -171,7 +171,8 @@ fn process_group(
 ) {
     let base = shared.version.load_full();
     let mut builder = Builder::new(Arc::clone(&base));
-    let mut frame = FrameBuilder::new(base.lsn + 1);
+    let time = builder.set_time(now());
+    let mut frame = FrameBuilder::new(base.lsn + 1, time);
     let mut accepted: Vec<Reply> = Vec::new();
     while let Some(commit) = commits.next_if(|commit| frame.records() == 0 || frame.has_room(&commit.record)) {
         match shared
@@ -224,6 +225,12 @@ fn add(
     // From here on the log may name the files: they outlive this process, whatever becomes of the commit.
     shared.files.adopt(&change, lsn);
     builder.apply(change, lsn)
+}
+
+/// Microseconds since 1970 UTC.
+fn now() -> i64 {
+    let elapsed = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(elapsed.as_micros()).unwrap_or(i64::MAX)
 }
 
 fn closed() -> Refusal {

@@ -133,7 +133,8 @@ impl Database {
         let found = recover(&folders, &cache)?;
         let log = LogWriter::open(&folders.wal, Arc::clone(&options.log_storage), found.next_lsn, options.fsync)?;
         let version = found.version;
-        tracing::info!(%org, lsn = version.lsn, tables = version.tables.len(), elapsed = ?started.elapsed(), "opened a database");
+        let (tables, elapsed) = (version.tables.len(), started.elapsed());
+        tracing::info!(%org, lsn = version.lsn, tables, ?elapsed, "opened a database");
         let space = Space {
             segments: folders.segments.clone(),
             cache,
@@ -315,6 +316,7 @@ impl Shared {
         let version = Arc::new(version);
         self.version.store(Arc::clone(&version));
         self.hot.bytes.store(bytes, Ordering::Relaxed);
+        metrics::gauge!("weir_store_hot_bytes").set(bytes as f64);
         if bytes > self.options.flush_bytes {
             self.hot.signal.state.lock().wanted = true;
             self.hot.signal.wake.notify_all();

@@ -2,7 +2,7 @@ use std::{
     fmt,
     fs::{self, File, OpenOptions},
     io::{self, Write},
-    os::unix::fs::FileExt,
+    os::unix::fs::{DirBuilderExt, FileExt},
     path::{Path, PathBuf},
 };
 
@@ -68,7 +68,10 @@ impl Folders {
     pub fn create(data: &Path, org: &str) -> Result<Folders, StoreError> {
         let folder = |kind: &str| {
             let path = data.join(kind).join(org);
-            fs::create_dir_all(&path).map_err(StoreError::io("create the folder", &path))?;
+            // Rows are nobody else's to read.
+            let mut builder = fs::DirBuilder::new();
+            builder.recursive(true).mode(0o700);
+            builder.create(&path).map_err(StoreError::io("create the folder", &path))?;
             sync_folder(&data.join(kind))?;
             Ok::<_, StoreError>(path)
         };

@@ -79,17 +79,28 @@ fn write_segments(shared: &Shared, version: &Version) -> Result<Vec<Replacement>
     for table in &version.tables {
         for run in runs(&table.entries) {
             let entries = table.entries.get(run).unwrap_or_default();
-            let name = shared.space.fresh_file(table.id);
-            let mut writer =
-                SegmentWriter::create(&shared.folders.segments, &name, &table.schema, &shared.space.cache)?;
-            for entry in entries {
-                push_all(&mut writer, &entry.body)?;
-            }
-            let first_row = entries.first().map_or(0, |entry| entry.first_row);
-            replacements.push(Replacement { table: table.id, first_row, body: writer.finish()? });
+            let written = match write_segment(shared, table, entries) {
+                // Damage to an older file must not keep new rows from being written.
+                Err(StoreError::Corrupted { .. }) => {
+                    let hot = entries.iter().position(|entry| entry.body.as_hot().is_some()).unwrap_or(0);
+                    write_segment(shared, table, entries.get(hot..).unwrap_or_default())
+                }
+                written => written,
+            };
+            replacements.push(written?);
         }
     }
     Ok(replacements)
+}
+
+fn write_segment(shared: &Shared, table: &TableVersion, entries: &[Entry]) -> Result<Replacement, StoreError> {
+    let name = shared.space.fresh_file(table.id);
+    let mut writer = SegmentWriter::create(&shared.folders.segments, &name, &table.schema, &shared.space.cache)?;
+    for entry in entries {
+        push_all(&mut writer, &entry.body)?;
+    }
+    let first_row = entries.first().map_or(0, |entry| entry.first_row);
+    Ok(Replacement { table: table.id, first_row, body: writer.finish()? })
 }
 
 fn push_all(writer: &mut SegmentWriter, body: &Arc<Body>) -> Result<(), StoreError> {

@@ -12,7 +12,8 @@
 //! - Versions follow each other in the order of their log sequence numbers. First committer wins.
 //! - A row keeps its [`RowId`] for life; flushing and merging move bytes, not rows.
 //! - Every byte read from a file is checked against a checksum before it is believed. Damage is named, with its file
-//!   and place, and never passed over; damage to one segment does not keep the others from being read.
+//!   and place, and never passed over. A file that is missing or cut stops the opening; a flipped bit in a segment
+//!   keeps only the rows next to it from being read.
 //! - The log holds rows and positions, never SQL text.
 //!
 //! It is not: a query engine (it scans, looks up and takes), an authority on who may read what, or a place that knows

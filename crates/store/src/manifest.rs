@@ -34,6 +34,8 @@ pub(crate) struct Manifest {
     format: u32,
     /// The last commit that is in it.
     pub lsn: u64,
+    /// Of that commit, in microseconds since 1970 UTC.
+    time: i64,
     version: u64,
     catalog_version: u64,
     pub next_oid: u32,
@@ -80,6 +82,7 @@ impl Manifest {
         Ok(Manifest {
             format: FORMAT,
             lsn: version.lsn,
+            time: version.time,
             version: version.id,
             catalog_version: version.catalog_version,
             next_oid,
@@ -143,6 +146,7 @@ impl Manifest {
         Ok(Version {
             id: self.version,
             lsn: self.lsn,
+            time: self.time,
             catalog_version: self.catalog_version,
             catalog: Arc::new(catalog),
             tables,

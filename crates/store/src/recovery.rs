@@ -13,7 +13,7 @@ use crate::{
     segment::{Body, Entry, cold::Cold, hot::Hot},
     shelf::{MANIFESTS_KEPT, Shelf, files_of},
     version::FIRST_OID,
-    wal::{LogContents, PieceRecord, PieceRows, Record, read_log},
+    wal::{LogContents, LogRecord, PieceRecord, PieceRows, Record, read_log},
 };
 
 /// What was found on disk.
@@ -49,8 +49,9 @@ pub(crate) fn recover(folders: &Folders, cache: &Arc<SegmentCache>) -> Result<Re
     shelf.keep_version(&base);
     let lsn = base.lsn;
     let mut replay = Replay { builder: Builder::new(Arc::new(base)), folders, cache, shelf: &shelf, next_oid };
-    let contents = read_log(&folders.wal, lsn, |lsn, record, path, offset| {
-        replay.add(lsn, record).map_err(|error| match error {
+    let contents = read_log(&folders.wal, lsn, |record| {
+        let LogRecord { lsn, path, offset, .. } = record;
+        replay.add(&record).map_err(|error| match error {
             ReplayError::Malformed(what) => StoreError::corrupted(path, offset, format!("commit {lsn}: {what}")),
             ReplayError::Store(error) => error,
         })
@@ -106,8 +107,9 @@ struct Replay<'a> {
 }
 
 impl Replay<'_> {
-    fn add(&mut self, lsn: u64, bytes: &[u8]) -> Result<(), ReplayError> {
-        let record = Record::decode(bytes).map_err(ReplayError::Malformed)?;
+    fn add(&mut self, logged: &LogRecord<'_>) -> Result<(), ReplayError> {
+        let lsn = logged.lsn;
+        let record = Record::decode(logged.bytes).map_err(ReplayError::Malformed)?;
         for step in &record.catalog {
             let oid = match step {
                 CatalogChange::CreateSchema { oid, .. } => *oid,
@@ -140,6 +142,7 @@ impl Replay<'_> {
         }
         let change = Change { catalog: Vec::new(), tables };
         self.shelf.adopt(&change, lsn);
+        self.builder.set_time(logged.time);
         self.builder.apply(change, lsn).map_err(refused)
     }
 

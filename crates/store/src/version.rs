@@ -48,6 +48,7 @@ pub(crate) struct Catalog {
 pub struct Version {
     pub(crate) id: u64,
     pub(crate) lsn: u64,
+    pub(crate) time: i64,
     pub(crate) catalog_version: u64,
     pub(crate) catalog: Arc<Catalog>,
     /// Sorted by id: a commit of rows copies this list of pointers and leaves the catalog alone.
@@ -60,7 +61,7 @@ impl Version {
     /// A new database: the schema `public`, and nothing in it.
     pub(crate) fn initial() -> Version {
         let catalog = Catalog { schemas: BTreeMap::from([(PUBLIC.clone(), FIRST_OID)]), ..Catalog::default() };
-        Version { id: 1, lsn: 0, catalog_version: 0, catalog: Arc::new(catalog), tables: Vec::new() }
+        Version { id: 1, lsn: 0, time: 0, catalog_version: 0, catalog: Arc::new(catalog), tables: Vec::new() }
     }
 
     /// Grows with every version published in this database; not shared by two.
@@ -73,6 +74,13 @@ impl Version {
     #[must_use]
     pub fn lsn(&self) -> u64 {
         self.lsn
+    }
+
+    /// When that commit was made, in microseconds since 1970 UTC; 0 before the first. Never less than in an earlier
+    /// version.
+    #[must_use]
+    pub fn committed_at(&self) -> i64 {
+        self.time
     }
 
     /// Equal between versions only if schemas, tables, views and their definitions are. Within a transaction that

@@ -12,7 +12,7 @@ mod writer;
 
 pub(crate) use self::{
     frame::FrameBuilder,
-    reader::{LogContents, read_log},
+    reader::{LogContents, LogRecord, read_log},
     record::{PieceRecord, PieceRows, Record, encode_record},
     writer::{LogWriter, prepare_spare, remove_before},
 };

@@ -38,12 +38,19 @@ pub(crate) fn run(config: Config) -> Result<(), Failure> {
         .map_err(|error| Failure::new(format!("cannot make the data folder {}: {error}", config.data.display())))?;
     let _locked = DataLock::take(&config.data)?;
     lay_out_policies(&config)?;
-    let runtime = Builder::new_multi_thread().enable_all().thread_name("weir-wire").build()?;
+    let runtime = Builder::new_multi_thread()
+        .enable_all()
+        .thread_name("weir-wire")
+        .thread_stack_size(WIRE_STACK_BYTES)
+        .build()?;
     let served = runtime.block_on(serve(&config, metrics));
     // What a client holds open must not keep the process.
     runtime.shutdown_timeout(LAST_WAIT);
     served
 }
+
+/// A statement's tree is as deep as its longest chain of operators, and is walked and dropped by recursion here.
+const WIRE_STACK_BYTES: usize = 16 * 1024 * 1024;
 
 fn lay_out_policies(config: &Config) -> Result<(), Failure> {
     let folder = config.policies_dir();

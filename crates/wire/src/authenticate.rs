@@ -32,8 +32,8 @@ impl fmt::Debug for LoginRequest<'_> {
 pub trait Authenticator: fmt::Debug + Send + Sync + 'static {
     /// # Errors
     ///
-    /// [`Code::AuthenticationFailed`] for anything that does not fit: key, user or database. The client is told no more.
-    /// Other codes say that the server, not the credential, is at fault, and reach the client as they are.
+    /// [`Code::AuthenticationFailed`] for anything that does not fit: key, user or database. The client is told no
+    /// more. Other codes say that the server, not the credential, is at fault, and reach the client as they are.
     async fn authenticate(&self, request: LoginRequest<'_>) -> Result<Identity>;
 }
 

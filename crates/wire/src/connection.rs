@@ -17,7 +17,12 @@ use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use weir_model::{Code, Refusal};
 
-use crate::{cancel::CancelSignal, frontend::Kind, meters::Meters};
+use crate::{
+    budget::{FREE_BYTES, InputShare},
+    cancel::CancelSignal,
+    frontend::Kind,
+    meters::Meters,
+};
 
 /// Output that triggers a flush.
 pub(crate) const FLUSH_BYTES: usize = 64 * 1024;
@@ -62,6 +67,7 @@ pub(crate) struct Connection {
     write_timeout: Duration,
     pub(crate) message_bytes_max: usize,
     pub(crate) meters: Meters,
+    share: InputShare,
     /// The client was seen to close its side.
     closed: bool,
 }
@@ -73,7 +79,12 @@ impl fmt::Debug for Connection {
 }
 
 impl Connection {
-    pub(crate) fn new(transport: Box<dyn Transport>, message_bytes_max: usize, write_timeout: Duration) -> Connection {
+    pub(crate) fn new(
+        transport: Box<dyn Transport>,
+        message_bytes_max: usize,
+        write_timeout: Duration,
+        share: InputShare,
+    ) -> Connection {
         Connection {
             transport,
             input: BytesMut::new(),
@@ -81,6 +92,7 @@ impl Connection {
             write_timeout,
             message_bytes_max,
             meters: Meters::new(),
+            share,
             closed: false,
         }
     }
@@ -96,6 +108,10 @@ impl Connection {
     ///
     /// Unknown message types and lengths out of bounds end the connection: what follows cannot be trusted to be framed.
     pub(crate) fn take_frame(&mut self) -> Result<Option<Frame>, End> {
+        // Whatever was taken before is handled by now.
+        if self.input.len() <= FREE_BYTES {
+            self.share.release();
+        }
         let Some((kind, length)) = peek_frame(&self.input, self.message_bytes_max)? else { return Ok(None) };
         if self.input.len() < length + 1 {
             return Ok(None);
@@ -140,7 +156,7 @@ impl Connection {
             Poll::Pending => Poll::Pending,
             Poll::Ready(Ok(received)) if received > 0 => {
                 self.meters.received(received);
-                Poll::Ready(Ok(()))
+                Poll::Ready(self.share.cover(self.input.len()).map_err(End::Fatal))
             }
             Poll::Ready(_) => {
                 self.closed = true;

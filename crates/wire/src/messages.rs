@@ -43,9 +43,13 @@ fn put(out: &mut BytesMut, message: &impl Message) {
     }
 }
 
-/// NUL ends a string on the wire, so none may stand inside one.
+/// Longest text in a field of an error, in bytes: a message may quote what a client sent.
+const FIELD_BYTES_MAX: usize = 8 * 1024;
+
+/// NUL ends a string on the wire, so none may stand inside one; nor may a text be longer than anyone reads.
 fn without_nul(text: &str) -> String {
-    text.replace('\0', "\u{fffd}")
+    let end = text.floor_char_boundary(FIELD_BYTES_MAX);
+    text.get(..end).unwrap_or_default().replace('\0', "\u{fffd}")
 }
 
 pub(crate) fn put_refusal(out: &mut BytesMut, refusal: &Refusal, severity: Severity) {

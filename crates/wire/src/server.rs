@@ -18,6 +18,7 @@ use weir_model::{ClientAddress, Code, Refusal};
 use crate::{
     authenticate::Authenticator,
     backend::Backend,
+    budget::InputBudget,
     cancel::CancelRegistry,
     connection::{Connection, Transport},
     messages::{self, Severity},
@@ -57,6 +58,8 @@ pub struct ServerOptions {
     pub drain_timeout: Duration,
     /// Longest message of an authenticated client, in bytes.
     pub message_bytes_max: usize,
+    /// What all clients together may have in flight of messages longer than 1 MiB, in bytes.
+    pub long_messages_bytes_max: usize,
     /// How long after the password an authentication failure is answered.
     pub failure_delay: Duration,
 }
@@ -74,6 +77,7 @@ impl Default for ServerOptions {
             write_timeout: Duration::from_secs(120),
             drain_timeout: Duration::from_secs(30),
             message_bytes_max: 64 << 20,
+            long_messages_bytes_max: 1 << 30,
             failure_delay: Duration::from_millis(250),
         }
     }
@@ -102,6 +106,7 @@ pub(crate) struct Shared<B> {
     pub(crate) sessions: Arc<Semaphore>,
     /// Places of clients that have not logged in: so many strangers cannot take the sessions' places.
     strangers: Arc<Semaphore>,
+    budget: InputBudget,
     /// Raised at shutdown.
     pub(crate) draining: CancellationToken,
 }
@@ -242,6 +247,7 @@ impl<B: Backend> Shared<B> {
             cancels: Arc::default(),
             sessions: Arc::new(Semaphore::new(places)),
             strangers: Arc::new(Semaphore::new(places)),
+            budget: InputBudget::new(options.long_messages_bytes_max),
             draining: CancellationToken::new(),
             options,
         }
@@ -251,8 +257,12 @@ impl<B: Backend> Shared<B> {
     pub(crate) async fn handle(&self, transport: Box<dyn Transport>, client: ClientAddress) {
         metrics::counter!(meters::CONNECTIONS_TOTAL).increment(1);
         let _open = OpenConnection::new();
-        let mut connection =
-            Connection::new(transport, crate::startup::UNAUTHENTICATED_BYTES_MAX, self.options.write_timeout);
+        let mut connection = Connection::new(
+            transport,
+            crate::startup::UNAUTHENTICATED_BYTES_MAX,
+            self.options.write_timeout,
+            self.budget.share(),
+        );
         match Arc::clone(&self.strangers).try_acquire_owned() {
             Ok(place) => session::serve(connection, Entry { shared: self, client, place }).await,
             Err(_full) => {

@@ -21,7 +21,7 @@ use arrow::{
     datatypes::{DataType, Int64Type},
 };
 use datafusion::{
-    common::{DataFusionError, Result},
+    common::Result,
     logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, TypeSignature, Volatility},
 };
 use weir_model::Refusal;
@@ -32,6 +32,7 @@ use super::{
     objects::{Objects, SharedObjects},
     rows::{self, Cell},
 };
+use crate::error::external;
 
 /// What a function's body is given and answers.
 pub(crate) type Body = fn(&Objects, &[Cell]) -> std::result::Result<Cell, Refusal>;
@@ -124,8 +125,7 @@ impl ScalarUDFImpl for CatalogFunction {
             let answer = if self.definition.strict && row.contains(&Cell::Null) {
                 Cell::Null
             } else {
-                (self.definition.body)(&self.objects, &row)
-                    .map_err(|refusal| DataFusionError::External(Box::new(refusal)))?
+                (self.definition.body)(&self.objects, &row).map_err(external)?
             };
             answers.push(answer);
         }

@@ -12,7 +12,9 @@
 
 mod correlated;
 mod empty;
+mod factors;
 mod leaves;
+mod literals;
 mod output;
 mod scope;
 mod structure;
@@ -20,7 +22,7 @@ mod tree;
 
 use std::ops::ControlFlow;
 
-use sqlparser::ast::{Query, Statement, Visit, VisitMut, Visitor};
+use sqlparser::ast::{Query, Statement, TableFactor, Visit, VisitMut, Visitor};
 
 /// Follows a repeated output column's name, with a number: two columns of one name cannot stand in a plan.
 const REPEATED: &str = "__weir_again";
@@ -31,30 +33,38 @@ pub(crate) fn shown_name(name: &str) -> &str {
 }
 
 pub(crate) fn rewrite(mut statement: Statement) -> Statement {
-    let common = CommonTables::of(&statement);
-    output::show_names(&mut statement);
-    leaves::rewrite(&mut statement, &common);
-    structure::rewrite(&mut statement, &common);
+    let known = Known::of(&statement);
+    output::show_names(&mut statement, &known);
+    leaves::rewrite(&mut statement, &known);
+    structure::rewrite(&mut statement, &known);
     statement
 }
 
-/// Names that WITH gives: they hide relations of the catalogs.
-#[derive(Debug, Default)]
-pub(super) struct CommonTables(Vec<String>);
+/// What the statement's names can mean.
+#[derive(Debug)]
+pub(super) struct Known {
+    /// Names that WITH gives: they hide relations of the catalogs.
+    common: Vec<String>,
+    /// No table or view of the org is read: a column with a catalog's name is that catalog's.
+    only_catalogs: bool,
+}
 
-impl CommonTables {
-    fn of(statement: &Statement) -> CommonTables {
-        let mut found = CommonTables::default();
-        let _ = statement.visit(&mut found);
-        found
+impl Known {
+    fn of(statement: &Statement) -> Known {
+        let mut known = Known { common: Vec::new(), only_catalogs: false };
+        let _ = statement.visit(&mut CommonTables(&mut known.common));
+        known.only_catalogs = !statement.visit(&mut OtherTables(&known)).is_break();
+        known
     }
 
-    pub(super) fn contains(&self, name: &str) -> bool {
-        self.0.iter().any(|known| known == name)
+    pub(super) fn is_common(&self, name: &str) -> bool {
+        self.common.iter().any(|known| known == name)
     }
 }
 
-impl Visitor for CommonTables {
+struct CommonTables<'a>(&'a mut Vec<String>);
+
+impl Visitor for CommonTables<'_> {
     type Break = ();
 
     fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<()> {
@@ -65,7 +75,119 @@ impl Visitor for CommonTables {
     }
 }
 
+/// Breaks at a table that is no catalog's, no function's and not from WITH.
+struct OtherTables<'a>(&'a Known);
+
+impl Visitor for OtherTables<'_> {
+    type Break = ();
+
+    fn pre_visit_table_factor(&mut self, factor: &TableFactor) -> ControlFlow<()> {
+        let TableFactor::Table { name, args: None, .. } = factor else { return ControlFlow::Continue(()) };
+        let common =
+            tree::parts(name).is_some_and(|parts| matches!(parts.as_slice(), [name] if self.0.is_common(name)));
+        if common || scope::relation(factor, self.0).is_some() {
+            return ControlFlow::Continue(());
+        }
+        ControlFlow::Break(())
+    }
+}
+
 /// Runs a visitor that never breaks.
 pub(super) fn walk<V: sqlparser::ast::VisitorMut<Break = ()>>(node: &mut impl VisitMut, visitor: &mut V) {
     let _ = node.visit(visitor);
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+    use sqlparser::{dialect::PostgreSqlDialect, parser::Parser};
+
+    use super::*;
+
+    fn check(sql: &str, expected: &str) {
+        let statement = Parser::parse_sql(&PostgreSqlDialect {}, sql).unwrap().pop().unwrap();
+        assert_eq!(rewrite(statement).to_string(), expected, "{sql}");
+    }
+
+    #[test]
+    fn registered_types_are_names_outside_and_oids_inside() {
+        check("SELECT oid::regclass FROM pg_class", "SELECT __weir_regclass_name(oid) AS \"oid\" FROM pg_class");
+        check(
+            "SELECT 1 FROM pg_class WHERE oid = 'a.b'::pg_catalog.regclass",
+            "SELECT 1 AS \"?column?\" FROM pg_class WHERE oid = __weir_regclass_oid('a.b')",
+        );
+        check(
+            "SELECT 1 FROM pg_class WHERE oid::regclass::text = 'b'",
+            "SELECT 1 AS \"?column?\" FROM pg_class WHERE __weir_regclass_name(oid) = 'b'",
+        );
+    }
+
+    #[test]
+    fn spellings_become_plain() {
+        check(
+            "SELECT relname FROM pg_catalog.pg_class WHERE relname OPERATOR(pg_catalog.~) 'x' COLLATE pg_catalog.default",
+            "SELECT relname FROM pg_catalog.pg_class WHERE relname ~ 'x'",
+        );
+        check("SELECT CAST(oid AS pg_catalog.text) FROM pg_am", "SELECT CAST(oid AS TEXT) AS \"oid\" FROM pg_am");
+        check(
+            "SELECT x FROM pg_catalog.unnest('{a,b}'::pg_catalog.text[]) AS x",
+            "SELECT x FROM UNNEST(ARRAY['a'::pg_catalog.TEXT, 'b'::pg_catalog.TEXT]) AS x (x)",
+        );
+    }
+
+    #[test]
+    fn a_collation_that_orders_otherwise_stays() {
+        check(
+            "SELECT relname FROM pg_class ORDER BY relname COLLATE \"de_DE\"",
+            "SELECT relname FROM pg_class ORDER BY relname COLLATE \"de_DE\"",
+        );
+    }
+
+    #[test]
+    fn what_reads_an_empty_relation_is_empty() {
+        check(
+            "SELECT tgname, upper(tgname) FROM pg_trigger ORDER BY lower(tgname)",
+            "SELECT tgname, CAST(NULL AS TEXT) AS \"upper\" FROM pg_trigger WHERE false",
+        );
+        check("SELECT count(*) FROM pg_trigger", "SELECT count(*) AS \"count\" FROM pg_trigger");
+        check(
+            "SELECT amname, ARRAY(SELECT tgname FROM pg_trigger) FROM pg_am LEFT JOIN pg_policy ON true",
+            "SELECT amname, __weir_no_texts() AS \"__weir_no_texts\" FROM pg_am LEFT JOIN pg_policy ON true",
+        );
+        check(
+            "WITH pg_trigger AS (SELECT 1 AS a) SELECT a FROM pg_trigger",
+            "WITH pg_trigger AS (SELECT 1 AS a) SELECT a FROM pg_trigger",
+        );
+    }
+
+    #[test]
+    fn correlated_lookups_become_joins() {
+        check(
+            "SELECT (SELECT nspname FROM pg_namespace n WHERE n.oid = c.relnamespace) FROM pg_class c, pg_am",
+            "SELECT __weir_single(__weir_join_0.value) AS \"nspname\" FROM pg_class c CROSS JOIN pg_am LEFT OUTER JOIN \
+             (SELECT array_agg(nspname) AS value, n.oid AS k0, true AS found FROM pg_namespace n GROUP BY n.oid) AS \
+             __weir_join_0 ON __weir_join_0.k0 = c.relnamespace",
+        );
+    }
+
+    #[test]
+    fn columns_of_the_orgs_own_tables_are_left_alone() {
+        check("SELECT indkey FROM sales.orders, pg_am", "SELECT indkey FROM sales.orders, pg_am");
+        check("SELECT indkey FROM pg_index", "SELECT __weir_vector_text(indkey) AS \"indkey\" FROM pg_index");
+        check(
+            "SELECT (SELECT o.id FROM sales.orders o WHERE o.id = c.oid) FROM pg_class c",
+            "SELECT (SELECT o.id FROM sales.orders o WHERE o.id = c.oid) AS \"id\" FROM pg_class c",
+        );
+    }
+
+    #[test]
+    fn names_are_kept_apart_and_shown_alike() {
+        check(
+            "SELECT n.oid, n.*, 1, 2 FROM pg_namespace n",
+            "SELECT n.oid AS \"oid__weir_again1\", n.*, 1 AS \"?column?\", 2 AS \"?column?__weir_again1\" \
+             FROM pg_namespace n",
+        );
+        assert_eq!(shown_name("oid__weir_again1"), "oid");
+        assert_eq!(shown_name("oid"), "oid");
+    }
 }

@@ -6,7 +6,6 @@ use weir_model::ColumnType;
 
 pub(crate) const TEXT: u32 = 25;
 pub(crate) const INT4: u32 = 23;
-pub(crate) const NAME: u32 = 19;
 pub(crate) const REGPROC: u32 = 24;
 pub(crate) const TIMESTAMPTZ: u32 = 1184;
 

@@ -33,11 +33,7 @@ impl fmt::Debug for CatalogView {
 }
 
 impl CatalogView {
-    pub(crate) fn new(snapshot: &Snapshot, governance: &Governance, identity: &SessionIdentity) -> CatalogView {
-        CatalogView::with_settings(snapshot, governance, identity, Vec::new())
-    }
-
-    /// `settings` are the session's own, for `pg_settings`.
+    /// `settings` are the session's own, for `pg_settings` and `current_setting()`.
     pub(crate) fn with_settings(
         snapshot: &Snapshot,
         governance: &Governance,
@@ -97,12 +93,14 @@ fn session(
         search_path: snapshot.search_path.clone(),
         process_id: identity.backend_pid,
         application_name,
-        settings: with_constants(settings),
+        settings: with_constants(settings, &snapshot.search_path),
     }
 }
 
 /// What is so for every session, and clients ask of `pg_settings`.
-fn with_constants(mut settings: Vec<(String, String)>) -> Vec<(String, String)> {
+fn with_constants(mut settings: Vec<(String, String)>, search_path: &[String]) -> Vec<(String, String)> {
+    let path: Vec<String> = search_path.iter().map(|name| super::text::quote_identifier(name)).collect();
+    let path = path.join(", ");
     for (name, value) in [
         ("block_size", "8192"),
         ("client_encoding", "UTF8"),
@@ -111,6 +109,7 @@ fn with_constants(mut settings: Vec<(String, String)>) -> Vec<(String, String)> 
         ("is_superuser", "off"),
         ("max_identifier_length", "63"),
         ("max_index_keys", "32"),
+        ("search_path", path.as_str()),
         ("server_encoding", "UTF8"),
         ("standard_conforming_strings", "on"),
     ] {

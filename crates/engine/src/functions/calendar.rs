@@ -68,12 +68,7 @@ impl ScalarUDFImpl for ToChar {
         let array: ArrayRef = match values.data_type() {
             DataType::Date32 | DataType::Date64 | DataType::Timestamp(_, _) => {
                 let moments = moments(values)?;
-                each(formats, |row, format| {
-                    Ok(moment(&moments, row)
-                        .map(|moment| (moment, format))
-                        .map(|(m, f)| date_text(m, f))
-                        .transpose()?)
-                })?
+                each(formats, |row, format| moment(&moments, row).map(|moment| date_text(moment, format)).transpose())?
             }
             numeric if numeric.is_numeric() => {
                 let texts = cast(values, &DataType::Utf8View)?;

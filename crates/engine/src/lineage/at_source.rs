@@ -69,8 +69,8 @@ impl Tracer<'_> {
         scan.projected_schema.fields().iter().map(lineage).collect()
     }
 
-    /// Filters in a scan that stands under no barrier are the statement's own. Before optimisation there are none; should
-    /// there be, they may name columns that the scan does not return.
+    /// Filters in a scan that stands under no barrier are the statement's own. Before optimisation there are none;
+    /// should there be, they may name columns that the scan does not return.
     fn check_scan_filters(&self, scan: &TableScan) -> Result<()> {
         let Some(table) = self.scans.masks(scan) else { return Ok(()) };
         for filter in &scan.filters {

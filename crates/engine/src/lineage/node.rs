@@ -58,8 +58,8 @@ impl<'a> Tracer<'a> {
         Tracer { scans, key, subqueries: TracedSubqueries::new(), work_tables: Vec::new(), set_operation: None }
     }
 
-    /// Traces a plan. The walk goes through DataFusion's own traversal, one node at a time, because that grows the stack
-    /// for plans of any depth.
+    /// Traces a plan. The walk goes through DataFusion's own traversal, one node at a time, because that grows the
+    /// stack for plans of any depth.
     pub(super) fn node(&mut self, plan: LogicalPlan, outer: Option<&Scope<'_>>) -> Result<Node> {
         let mut traced = None;
         let plan = plan.transform_down(|plan| {

@@ -25,8 +25,8 @@ fn allows_equality(predicates: MaskPredicates) -> bool {
     matches!(predicates, MaskPredicates::Equality | MaskPredicates::Any)
 }
 
-/// Lets through what is compared for equality: a masked value itself when its mask allows that, or what is computed from
-/// one when its mask allows everything.
+/// Lets through what is compared for equality: a masked value itself when its mask allows that, or what is computed
+/// from one when its mask allows everything.
 pub(super) fn check_equality(lineage: &Lineage, bare: bool, used_in: Use) -> Result<()> {
     let allowed = if bare && !lineage.is_derived() { allows_equality } else { allows_any };
     lineage.refusing(allowed).map_or(Ok(()), |source| Err(refuse::masked_predicate(source, used_in)))

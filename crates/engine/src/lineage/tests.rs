@@ -180,7 +180,7 @@ fn key() -> MaskKey {
     MaskKey::new([1; 32])
 }
 
-/// One word for each output column: `-` clear, the mask's name for a value, `redacted` or `hidden` for what is computed.
+/// One word for each output column: `-` clear, the mask's name for a value, `redacted` or `hidden` if computed.
 fn words(masks: &MaskPlan) -> String {
     let word = |mask: &OutputMask| match mask {
         OutputMask::Clear => "-",

@@ -113,6 +113,7 @@ impl<'a> Planning<'a> {
             values: Values::Withheld,
             estimate: Estimate::default(),
             reusable: inner.is_reusable(),
+            canonical: std::sync::OnceLock::new(),
         }))
     }
 
@@ -149,6 +150,7 @@ impl<'a> Planning<'a> {
             values: finished.values,
             estimate: finished.estimate,
             reusable: !catalog,
+            canonical: std::sync::OnceLock::new(),
         }))
     }
 
@@ -195,7 +197,7 @@ impl<'a> Planning<'a> {
             options: Arc::clone(options),
             aliases: Arc::new(AliasGenerator::new()),
         };
-        let plan = self.session.engine().optimizer.optimize(plan, &config, |_, _| {}).map_err(refused)?;
+        let plan = self.session.engine().optimizer(&self.snapshot.version).optimize(plan, &config, |_, _| {}).map_err(refused)?;
         verify.optimised(&plan).map_err(refused)?;
         let facts = Facts::of(&plan, self.snapshot)?;
         let schema = Arc::clone(plan.schema().inner());

@@ -286,6 +286,7 @@ impl Planning<'_> {
             values: finished.values,
             estimate: finished.estimate,
             reusable: true,
+            canonical: std::sync::OnceLock::new(),
         })
     }
 }

@@ -270,6 +270,7 @@ impl Planning<'_> {
             values,
             estimate,
             reusable: true,
+            canonical: std::sync::OnceLock::new(),
         }))
     }
 

@@ -213,7 +213,7 @@ SELECT 1, 2, NULL, NULL, c.relname, c.relname, 'a' AS relname FROM pg_class c WH
 1|2|||orders|orders|a
 
 -- nested duplicates
-SELECT x.* FROM (SELECT format_type(23, NULL), format_type(25, NULL)) AS x(a, b)
+SELECT x.* FROM (SELECT pg_catalog.format_type(23, NULL), format_type(25, NULL)) AS x(a, b)
 -- rows
 integer|text
 
@@ -228,7 +228,7 @@ SELECT count(*), max(tgname) FROM pg_catalog.pg_trigger
 0|
 
 -- visible types
-SELECT format_type(1700, 983046), format_type(1043, 14), format_type(1184, -1), format_type(1007, NULL), format_type(18, NULL), format_type(424242, NULL), format_type(NULL, NULL)
+SELECT pg_catalog.format_type(1700, 983046), format_type(1043, 14), format_type(1184, -1), format_type(1007, NULL), format_type(18, NULL), format_type(424242, NULL), format_type(NULL, NULL)
 -- rows
 numeric(15,2)|character varying(10)|timestamp with time zone|integer[]|"char"|???|
 

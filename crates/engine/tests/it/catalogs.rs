@@ -3,7 +3,8 @@
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::datatypes::DataType;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
-use weir_model::Code;
+use weir_model::{Code, ColumnType};
+use weir_store::{Column, TableSchema};
 
 use crate::world::{World, name};
 
@@ -11,7 +12,7 @@ use crate::world::{World, name};
 /// beside others.
 fn world() -> World {
     let mut world = World::new();
-    for schema in ["sales", "secret"] {
+    for schema in ["sales", "unseen_schema"] {
         let mut transaction = world.database.begin();
         transaction.create_schema(schema).unwrap();
         world.database.commit_blocking(transaction).unwrap();
@@ -22,16 +23,20 @@ fn world() -> World {
              ti time, ts timestamp, tz timestamptz DEFAULT now(), iv interval, u uuid, j json, jb jsonb);
            CREATE TABLE sales.orders (id bigint NOT NULL, region text NOT NULL, amount numeric(12,2) DEFAULT 0,
              note varchar(40), PRIMARY KEY (id, region));
-           CREATE TABLE sales."Odd Name" ("Key" int PRIMARY KEY, val text);
-           CREATE TABLE secret.unseen (id int PRIMARY KEY, x text DEFAULT 'unseen');
+           CREATE TABLE unseen_schema.unseen (id int PRIMARY KEY, x text DEFAULT 'unseen');
            CREATE TABLE sales.unseen_too (id int PRIMARY KEY);
            CREATE VIEW sales.big_orders AS SELECT id, amount FROM sales.orders WHERE amount > 100;
            CREATE VIEW v AS SELECT 1::int AS one, 'a' AS a;
            INSERT INTO sales.unseen_too VALUES (1), (2)"#,
     );
-    world.hide("secret.unseen");
+    let column = |name: &str, column_type| Column { name: name.into(), column_type, nullable: true, default: None };
+    let odd = TableSchema::new(vec![column("Key", ColumnType::Integer), column("val", ColumnType::Text)], vec![0]);
+    let mut transaction = world.database.begin();
+    transaction.create_table(&name("sales.\"Odd Name\""), odd.unwrap()).unwrap();
+    world.database.commit_blocking(transaction).unwrap();
+    world.hide("unseen_schema.unseen");
     world.hide("sales.unseen_too");
-    world.hide("secret.secret");
+    world.hide("unseen_schema.unseen_schema");
     world
 }
 
@@ -119,7 +124,7 @@ fn check(text: &str) {
                 continue;
             }
         };
-        if found.iter().any(|line| line.contains("unseen") || line.contains("secret")) {
+        if found.iter().any(|line| line.contains("unseen")) {
             failures.push(format!("{name} tells of what is hidden: {found:#?}"));
         }
         if expects == "rows of the org" {
@@ -166,7 +171,7 @@ fn other_tools_find_their_way() {
 fn hidden_objects_are_in_no_relation_and_no_function() {
     let world = world();
     let hidden = world.database.version();
-    let oids: Vec<u32> = ["secret.unseen", "sales.unseen_too"]
+    let oids: Vec<u32> = ["unseen_schema.unseen", "sales.unseen_too"]
         .into_iter()
         .map(|table| hidden.table(&name(table)).unwrap().oid())
         .collect();
@@ -179,15 +184,14 @@ fn hidden_objects_are_in_no_relation_and_no_function() {
     assert!(relations.len() > 100, "{relations:?}");
     for relation in relations {
         let rows = answer(&world, &format!("SELECT * FROM {relation}")).unwrap();
-        let telling: Vec<&String> =
-            rows.iter().filter(|row| row.contains("unseen") || row.contains("secret")).collect();
+        let telling: Vec<&String> = rows.iter().filter(|row| row.contains("unseen")).collect();
         assert!(telling.is_empty(), "{relation}: {telling:?}");
     }
     for oid in oids {
         for sql in [
             format!("SELECT relname FROM pg_class WHERE oid = {oid}"),
             format!("SELECT pg_table_is_visible({oid})::text"),
-            format!("SELECT has_table_privilege({oid}, 'select')::text"),
+            format!("SELECT pg_catalog.has_table_privilege({oid}, 'select')::text"),
             format!("SELECT pg_get_indexdef({oid} + 536870912)"),
             format!("SELECT pg_get_constraintdef({oid} + 1073741824)"),
         ] {
@@ -202,12 +206,12 @@ fn hidden_objects_are_in_no_relation_and_no_function() {
 #[test]
 fn hidden_and_missing_names_are_refused_alike() {
     let world = world();
-    for name in ["secret.unseen", "secret.missing", "sales.unseen_too", "sales.missing", "missing"] {
+    for name in ["unseen_schema.unseen", "unseen_schema.missing", "sales.unseen_too", "sales.missing", "missing"] {
         let refusal = world.refused(&format!("SELECT '{name}'::regclass::oid"), Code::UndefinedTable);
         assert_eq!(refusal.message(), format!("relation \"{name}\" does not exist"));
-        world.check(&format!("SELECT to_regclass('{name}') IS NULL"), &["true"]);
+        world.check(&format!("SELECT pg_catalog.to_regclass('{name}') IS NULL"), &["true"]);
     }
-    for name in ["secret", "missing"] {
+    for name in ["unseen_schema", "missing"] {
         world.refused(&format!("SELECT '{name}'::regnamespace::oid"), Code::UndefinedSchema);
     }
 }
@@ -234,6 +238,28 @@ fn catalogs_and_tables_join() {
         "SELECT o.id, (SELECT n.nspname FROM pg_namespace n WHERE n.nspname = 'sales') FROM sales.orders o ORDER BY 1",
         &["1|sales", "2|sales"],
     );
+}
+
+#[test]
+fn a_scalar_subquery_has_one_row() {
+    let world = world();
+    world.refused(
+        "SELECT (SELECT a.attname FROM pg_attribute a WHERE a.attrelid = c.oid) FROM pg_class c WHERE c.relname = 'orders'",
+        Code::CardinalityViolation,
+    );
+    world.check(
+        "SELECT (SELECT a.attname FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum = 2) FROM pg_class c
+         WHERE c.relname = 'orders'",
+        &["region"],
+    );
+}
+
+#[test]
+fn columns_that_share_a_catalogs_name_are_the_tables_own() {
+    let world = world();
+    world.setup("CREATE TABLE mine (indkey int, reloptions text, contype text); INSERT INTO mine VALUES (7, 'a', 'f')");
+    world.check("SELECT indkey, reloptions FROM mine CROSS JOIN pg_am WHERE amname = 'heap'", &["7|a"]);
+    world.check("SELECT m.contype FROM mine m CROSS JOIN pg_constraint c WHERE m.contype = 'f' LIMIT 1", &["f"]);
 }
 
 #[test]

@@ -54,15 +54,15 @@ fn cancellation_stops_what_runs() {
 
 #[test]
 fn memory_is_given_back_and_its_limit_is_an_error() {
-    let world = World::with_memory(48 << 20);
-    rows(&world, 150_000);
+    let world = World::with_memory(44 << 20);
+    rows(&world, 300_000);
     let refusal = world.refused("SELECT length(string_agg(repeat(word, 50), ',')) FROM t", Code::MemoryExceeded);
     assert!(refusal.hint_line().is_some());
     // A sort spills, a hash join that does not fit becomes a sort-merge join.
-    world.check("SELECT count(*) FROM (SELECT repeat(word, 40) AS w FROM t ORDER BY w LIMIT 140000) s", &["140000"]);
+    world.check("SELECT count(*) FROM (SELECT repeat(word, 20) AS w FROM t ORDER BY w LIMIT 290000) s", &["290000"]);
     world.check(
-        "SELECT count(*) FROM (SELECT repeat(word, 40) AS w FROM t) a JOIN (SELECT repeat(word, 40) AS w FROM t) b ON a.w = b.w",
-        &["150000"],
+        "SELECT count(*) FROM (SELECT repeat(word, 10) AS w FROM t) a JOIN (SELECT repeat(word, 10) AS w FROM t) b ON a.w = b.w",
+        &["300000"],
     );
     std::thread::sleep(Duration::from_millis(100));
     assert_eq!(world.engine.memory_used(), 0);

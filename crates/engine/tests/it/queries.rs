@@ -54,6 +54,11 @@ fn joins_subqueries_and_set_operations() {
         "SELECT r.code, (SELECT max(o.amount) FROM orders o WHERE o.region = r.code) FROM regions r ORDER BY 1",
         &["eu|30.25", "us|20.00"],
     );
+    world.check("SELECT EXISTS (SELECT 1 FROM orders WHERE id = 1), NOT EXISTS (SELECT 1 FROM orders)", &["true|false"]);
+    world.check("SELECT code, EXISTS (SELECT 1 FROM orders o WHERE o.region = r.code AND o.amount > 25) FROM regions r ORDER BY 1", &[
+        "eu|true", "us|false",
+    ]);
+    world.check("SELECT id FROM orders WHERE region = ANY('{eu,fr}') AND id <> ALL('{1,2}')", &["3"]);
     world.check("SELECT region FROM orders WHERE id = 1 UNION SELECT code FROM regions ORDER BY 1", &["eu", "us"]);
     world.check("SELECT code FROM regions EXCEPT SELECT 'us' ORDER BY 1", &["eu"]);
     world.check("WITH big AS (SELECT * FROM orders WHERE amount > 15) SELECT count(*) FROM big", &["2"]);

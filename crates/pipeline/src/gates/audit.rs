@@ -2,11 +2,12 @@ use std::{sync::Arc, time::Instant};
 
 use weir_audit::{Decision, IntentFields, IntentReceipt, MaskApplied, Outcome, OutcomeFields};
 use weir_meter::{CostInputs, Credits, Reservation, Settled};
-use weir_model::{Action, Code, ObjectName, Principal, Refusal, Result, StatementId};
+use weir_model::{Code, Principal, Refusal, Result, StatementId};
 use weir_sql::Statement;
 
 use crate::{
     gates::{admission::Slots, metering, policy::Verdict, row_filter::Governed},
+    memory::Objects,
     options::PipelineOptions,
     session::SessionFacts,
 };
@@ -39,7 +40,7 @@ pub(crate) struct Cleared {
 #[derive(Debug)]
 pub(crate) struct Running {
     pub statement: Statement,
-    pub objects: Vec<(ObjectName, Action)>,
+    pub objects: Objects,
     pub principal: Arc<Principal>,
     pub governance: Arc<weir_engine::Governance>,
     pub planned: Option<weir_engine::Planned>,
@@ -60,12 +61,11 @@ pub(crate) fn intent(
     let crate::gates::snapshot::Pinned { reserved, snapshot } = pinned;
     let crate::gates::quota::Reserved { costed, reservation } = reserved;
     let crate::gates::cost::Costed { authorized, inputs, estimate, .. } = costed;
-    let crate::gates::policy::Authorized { stated, principal, rules } = authorized;
-    let crate::gates::statement::Stated { admitted, statement, objects, .. } = stated;
+    let crate::gates::policy::Authorized { stated, principal, rules, .. } = authorized;
+    let crate::gates::statement::Stated { admitted, statement, objects, tables, .. } = stated;
     let crate::gates::admission::Admitted { paced, slots } = admitted;
     let crate::gates::governor::Paced { standing, share } = paced;
     let awake = standing.0;
-    let tables = tables_of(&objects);
     let executed = planned.as_ref().map(weir_engine::Planned::canonical_text);
     let fingerprint = statement.fingerprint().to_string();
     let receipt = facts.chain.intent(&IntentFields {
@@ -109,12 +109,6 @@ pub(crate) fn intent(
         policy: awake.ready.policy,
     };
     Ok(Cleared { ticket, governed })
-}
-
-fn tables_of(objects: &[(ObjectName, Action)]) -> Vec<ObjectName> {
-    let mut tables: Vec<ObjectName> = objects.iter().map(|(object, _)| object.clone()).collect();
-    tables.dedup();
-    tables
 }
 
 fn masks_of(planned: &weir_engine::Planned) -> Vec<MaskApplied> {

@@ -10,7 +10,7 @@ pub(crate) struct Isolated(pub Included);
 /// in its own database alone; what is left to refuse here is writing into the schemas that are not the org's
 /// (`pg_catalog`, `information_schema`, `weir`). Refuses with `schema_violation`. Costs a compare per object.
 pub(crate) fn pass(included: Included) -> Result<Isolated> {
-    for (object, action) in &included.0.0.objects {
+    for (object, action) in included.0.0.objects.iter() {
         if action.writes() && is_reserved(object.schema()) {
             return Err(Refusal::new(
                 Code::SchemaViolation,

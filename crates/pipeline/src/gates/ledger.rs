@@ -10,7 +10,7 @@ pub(crate) struct Appending(pub Stated);
 /// `ledger_violation`. Costs a hash look-up per object.
 pub(crate) fn pass(stated: Stated) -> Result<Appending> {
     let policy = &stated.admitted.paced.standing.0.ready.policy;
-    for (object, action) in &stated.objects {
+    for (object, action) in stated.objects.iter() {
         let changes = !matches!(action, Action::Select | Action::Insert | Action::Create);
         if changes && policy.is_ledger(object) {
             return Err(Refusal::new(Code::LedgerViolation, format!("cannot {action} ledger \"{}\"", object.name()))

@@ -5,6 +5,7 @@ use weir_policy::{Policy, Request, RequestContext, RuleId};
 
 use crate::{
     gates::{isolation::Isolated, statement::Stated, statement::exists},
+    memory::{Allowed, StatementMemory},
     session::SessionFacts,
 };
 
@@ -13,7 +14,10 @@ use crate::{
 pub(crate) struct Authorized {
     pub stated: Stated,
     pub principal: Arc<Principal>,
-    pub rules: Vec<Arc<str>>,
+    /// Rules that decided.
+    pub rules: Arc<[Arc<str>]>,
+    /// No rule asked about the moment: the answer holds as long as the bundle does.
+    pub settled: bool,
 }
 
 /// What the policy gate found, also when it refused: the journal keeps it.
@@ -42,12 +46,20 @@ impl PrincipalCache {
 /// Gate 10. RBAC and ABAC by the bundle's rules, per object and action. An object that does not exist and one that the
 /// principal may not know of are the same `undefined_table`; what it may know of but not use is `permission_denied`.
 /// Costs a cached look-up per object when no rule asks about the moment, a few microseconds when one does.
-pub(crate) fn pass(isolated: Isolated, facts: &SessionFacts, verdict: &mut Verdict) -> Result<Authorized> {
+pub(crate) fn pass(
+    isolated: Isolated,
+    facts: &SessionFacts,
+    memory: Option<&StatementMemory>,
+    verdict: &mut Verdict,
+) -> Result<Authorized> {
     let stated = isolated.0.0.0;
     let ready = &stated.admitted.paced.standing.0.ready;
     let policy = &ready.policy;
     verdict.bundle_version = policy.version();
     let principal = facts.principal.get(policy, &facts.identity)?;
+    if let Some(known) = memory.and_then(|memory| memory.allowed(policy, &principal, &stated.objects)) {
+        return Ok(Authorized { principal, rules: known.rules, settled: true, stated });
+    }
     let context = RequestContext {
         now_unix_ms: unix_milliseconds(),
         client: &facts.client,
@@ -57,12 +69,14 @@ pub(crate) fn pass(isolated: Isolated, facts: &SessionFacts, verdict: &mut Verdi
         },
         statement_kind: stated.statement.kind().label(),
     };
-    for (object, action) in &stated.objects {
+    let mut settled = true;
+    for (object, action) in stated.objects.iter() {
         let found = exists(&stated.version, object) || object.name() == "*";
         if !policy.may_know(&principal, object) || (!found && *action != Action::Create) {
             return Err(undefined(object));
         }
         let decision = policy.decide(&principal, &Request { action: *action, object, context: &context });
+        settled &= !decision.volatile;
         verdict.rules.extend(decision.rules.iter().map(rule_name));
         if !decision.allowed {
             return Err(denied(&principal, object, *action, &decision.rules));
@@ -70,7 +84,17 @@ pub(crate) fn pass(isolated: Isolated, facts: &SessionFacts, verdict: &mut Verdi
     }
     verdict.rules.sort();
     verdict.rules.dedup();
-    Ok(Authorized { principal, rules: verdict.rules.clone(), stated })
+    let rules: Arc<[Arc<str>]> = verdict.rules.as_slice().into();
+    if let Some(memory) = memory.filter(|_| settled) {
+        let allowed = Allowed {
+            policy: Arc::clone(policy),
+            principal: Arc::clone(&principal),
+            rules: Arc::clone(&rules),
+            governance: None,
+        };
+        memory.keep_allowed(&stated.objects, allowed);
+    }
+    Ok(Authorized { principal, rules, settled, stated })
 }
 
 fn rule_name(rule: &RuleId) -> Arc<str> {

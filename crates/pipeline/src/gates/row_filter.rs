@@ -8,7 +8,12 @@ use weir_model::{Action, ColumnType, ObjectName, Principal, Result};
 use weir_policy::{Policy, RowCommand};
 use weir_sql::Kind;
 
-use crate::{gates::snapshot::Pinned, plan_cache::PlanSource, session::SessionFacts};
+use crate::{
+    gates::snapshot::Pinned,
+    memory::{Allowed, StatementMemory},
+    plan_cache::PlanSource,
+    session::SessionFacts,
+};
 
 /// The statement is bound to its version, and every scan in it carries its filters.
 #[derive(Debug)]
@@ -28,11 +33,23 @@ pub(crate) fn pass(
     facts: &SessionFacts,
     source: &dyn PlanSource,
     parameter_types: &[Option<ColumnType>],
+    memory: Option<&StatementMemory>,
 ) -> Result<Governed> {
     let stated = &pinned.reserved.costed.authorized.stated;
     let ready = &stated.admitted.paced.standing.0.ready;
     let principal = &pinned.reserved.costed.authorized.principal;
-    let governance = Arc::new(govern(&ready.policy, principal, &stated.objects, ready.org.mask_key(), facts)?);
+    let known = memory.and_then(|memory| memory.allowed(&ready.policy, principal, &stated.objects));
+    let governance = match known.as_ref().and_then(|known| known.governance.clone()) {
+        Some(governance) => governance,
+        None => {
+            let made = govern(&ready.policy, principal, &stated.objects, ready.org.mask_key(), facts)?;
+            let governance = Arc::new(made);
+            if let (Some(memory), Some(known)) = (memory, known) {
+                memory.keep_allowed(&stated.objects, Allowed { governance: Some(governance.clone()), ..known });
+            }
+            governance
+        }
+    };
     let planned = if has_plan(stated.statement.kind()) {
         Some(source.plan(&stated.statement, &pinned.snapshot, &governance, parameter_types)?)
     } else {

@@ -6,6 +6,7 @@ use weir_store::Version;
 
 use crate::{
     gates::{admission::Admitted, isolation::is_reserved},
+    memory::{Objects, StatementMemory},
     session::SessionFacts,
     virtuals,
 };
@@ -19,7 +20,9 @@ pub(crate) struct Stated {
     pub admitted: Admitted,
     pub statement: Statement,
     /// Sorted, without duplicates, catalog relations left out.
-    pub objects: Vec<(ObjectName, Action)>,
+    pub objects: Objects,
+    /// The objects' names, each once: what the journal notes.
+    pub tables: Arc<[ObjectName]>,
     /// The version that names were resolved against; the snapshot gate pins one anew.
     pub version: Arc<Version>,
 }
@@ -32,15 +35,28 @@ pub(crate) fn pass(
     statement: &Statement,
     version: Arc<Version>,
     facts: &SessionFacts,
-    search_path: &[String],
+    search_path: &Arc<[String]>,
+    memory: Option<&StatementMemory>,
 ) -> Result<Stated> {
     if !facts.credentials.holds(&facts.identity) {
         return Err(Refusal::new(Code::CredentialExpired, "the credential no longer holds: it expired or was revoked")
             .hint("connect with a valid key"));
     }
-    let mut objects = BTreeSet::new();
-    collect(statement, &version, search_path, 0, &mut objects)?;
-    Ok(Stated { admitted, statement: statement.clone(), objects: objects.into_iter().collect(), version })
+    let catalog = version.catalog_version();
+    let (objects, tables) = match memory.and_then(|memory| memory.objects(catalog, search_path)) {
+        Some(known) => known,
+        None => {
+            let mut objects = BTreeSet::new();
+            collect(statement, &version, search_path, 0, &mut objects)?;
+            let tables: BTreeSet<ObjectName> = objects.iter().map(|(object, _)| object.clone()).collect();
+            let (objects, tables) = (objects.into_iter().collect(), tables.into_iter().collect());
+            if let Some(memory) = memory {
+                memory.keep_objects(catalog, search_path, &objects, &tables);
+            }
+            (objects, tables)
+        }
+    };
+    Ok(Stated { admitted, statement: statement.clone(), objects, tables, version })
 }
 
 fn collect(

@@ -11,7 +11,7 @@ pub(crate) struct Included(pub Appending);
 pub(crate) fn pass(appending: Appending, enabled: bool) -> Result<Included> {
     if enabled {
         let policy = &appending.0.admitted.paced.standing.0.ready.policy;
-        for (object, _) in &appending.0.objects {
+        for (object, _) in appending.0.objects.iter() {
             if let Some(required) = policy.required_tier(object).filter(|required| *required > policy.tier()) {
                 return Err(Refusal::new(Code::TierRequired, format!("\"{}\" needs tier {required}", object.name()))
                     .detail(format!("table={object}; required={required}; tier={}", policy.tier()))

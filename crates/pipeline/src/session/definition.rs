@@ -215,7 +215,7 @@ fn check_dependents(transaction: &Transaction, object: &ObjectName) -> Result<()
 
 /// All rows go at once, so nobody may empty a table of which a policy hides rows from them.
 fn truncate(running: &Running, transaction: &mut Transaction) -> Result<(String, u64)> {
-    for (object, _) in &running.objects {
+    for (object, _) in running.objects.iter() {
         let filter = running.governance.objects.get(object).map(|governed| &governed.delete);
         if !matches!(filter, Some(RowFilter::Unrestricted)) {
             return Err(Refusal::new(Code::PermissionDenied, format!("cannot truncate \"{}\"", object.name()))

@@ -4,7 +4,7 @@ use weir_engine::Column;
 use weir_model::ColumnType;
 use weir_sql::{CopyOptions, Kind, Statement};
 
-use crate::{copy::CopyIn, plan_cache::OwnPlan, rows::Rows};
+use crate::{copy::CopyIn, memory::StatementMemory, plan_cache::OwnPlan, rows::Rows};
 
 /// One parsed statement.
 #[derive(Debug, Clone)]
@@ -38,6 +38,7 @@ pub(crate) struct PreparedParts {
     pub parameters: Vec<ColumnType>,
     pub columns: Option<Arc<[Column]>>,
     pub plan: OwnPlan,
+    pub memory: StatementMemory,
 }
 
 impl Prepared {

@@ -14,6 +14,7 @@ use crate::{
         audit::{Cleared, Running, Ticket},
         commit,
     },
+    memory::StatementMemory,
     passage::{self, Traveller},
     plan_cache::{OwnPlan, PlanSource, PreparedPlans, SharedPlans},
     rows::Rows,
@@ -118,6 +119,7 @@ impl Session {
             statement,
             version,
             search_path: self.settings.search_path(),
+            memory: prepared.map(|prepared| &prepared.0.memory),
             plans,
             parameter_types: types,
             control,
@@ -420,6 +422,7 @@ impl Session {
             parameters: Vec::new(),
             columns: None,
             plan: OwnPlan::default(),
+            memory: StatementMemory::default(),
             statement: statement.clone(),
         };
         let user = &self.facts.identity.agent;
@@ -443,6 +446,7 @@ impl Session {
                     statement: &statement,
                     version,
                     search_path: self.settings.search_path(),
+                    memory: Some(&parts.memory),
                     plans: &PreparedPlans { own: &parts.plan, shared },
                     parameter_types: &parts.given_types,
                     control: &control,

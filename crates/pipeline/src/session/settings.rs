@@ -1,4 +1,4 @@
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use weir_model::{Code, ObjectName, Refusal, Result};
 
@@ -84,7 +84,7 @@ pub struct Settings {
     /// Values before SET LOCAL, put back at the transaction's end.
     local: BTreeMap<String, String>,
     changed: Vec<&'static str>,
-    search_path: Vec<String>,
+    search_path: Arc<[String]>,
 }
 
 impl Settings {
@@ -99,9 +99,9 @@ impl Settings {
             values,
             local: BTreeMap::new(),
             changed: Vec::new(),
-            search_path: Vec::new(),
+            search_path: Arc::default(),
         };
-        settings.search_path = split_path(settings.value("search_path"));
+        settings.search_path = split_path(settings.value("search_path")).into();
         settings
     }
 
@@ -133,7 +133,7 @@ impl Settings {
         self.value("default_transaction_read_only") == "on"
     }
 
-    pub(crate) fn search_path(&self) -> &[String] {
+    pub(crate) fn search_path(&self) -> &Arc<[String]> {
         &self.search_path
     }
 
@@ -180,7 +180,7 @@ impl Settings {
             Some(value) => check(known, value)?,
         };
         if lower == "search_path" {
-            self.search_path = split_path(&shown);
+            self.search_path = split_path(&shown).into();
         }
         if known.reported && self.value(&lower) != shown {
             self.changed.push(known.name);
@@ -203,6 +203,9 @@ impl Settings {
 
     /// Puts back what SET LOCAL changed; whether there was anything.
     pub(crate) fn end_transaction(&mut self) -> bool {
+        if self.local.is_empty() {
+            return false;
+        }
         let local = std::mem::take(&mut self.local);
         for (name, value) in &local {
             if let Ok(known) = find(name) {
@@ -212,8 +215,8 @@ impl Settings {
             }
             self.values.insert(name.clone(), value.clone());
         }
-        self.search_path = split_path(self.value("search_path"));
-        !local.is_empty()
+        self.search_path = split_path(self.value("search_path")).into();
+        true
     }
 
     pub(crate) fn reset_all(&mut self) {
@@ -373,9 +376,9 @@ mod tests {
     fn local_values_go_back() {
         let mut settings = Settings::new("a".into(), None);
         settings.set_local("search_path", Some("s, \"T x\"")).unwrap();
-        assert_eq!(settings.search_path(), ["s", "T x"]);
+        assert_eq!(**settings.search_path(), ["s", "T x"]);
         assert!(settings.end_transaction());
-        assert_eq!(settings.search_path(), ["public"]);
+        assert_eq!(**settings.search_path(), ["public"]);
         assert!(!settings.end_transaction());
     }
 }

@@ -1,12 +1,13 @@
 //! Frames: the commits of one group, as the bytes of one write.
 //!
-//! `length: u32` of the payload, `crc: u32` (CRC-32C of `lsn` and payload), `lsn: u64` of the first commit; then the
-//! payload: for each commit a `u32` length and its record; then zeros up to a multiple of eight bytes. LSNs within a
-//! frame count up by one. All integers are little endian.
+//! `length: u32` of the payload, `crc: u32` (CRC-32C of all that follows it, padding excepted), `lsn: u64` of the first
+//! commit, `time: i64` of the commits in microseconds since 1970 UTC; then the payload: for each commit a `u32` length
+//! and its record; then zeros up to a multiple of eight bytes. LSNs within a frame count up by one. All integers are
+//! little endian.
 
 use crate::columns::{Malformed, Reader, encode_block};
 
-pub(crate) const HEADER_BYTES: usize = 16;
+pub(crate) const HEADER_BYTES: usize = 24;
 /// Frames begin at multiples of this.
 pub(crate) const ALIGNMENT: usize = 8;
 
@@ -14,12 +15,13 @@ pub(crate) const ALIGNMENT: usize = 8;
 pub(crate) struct FrameBuilder {
     bytes: Vec<u8>,
     first_lsn: u64,
+    time: i64,
     records: u64,
 }
 
 impl FrameBuilder {
-    pub fn new(first_lsn: u64) -> FrameBuilder {
-        FrameBuilder { bytes: vec![0; HEADER_BYTES], first_lsn, records: 0 }
+    pub fn new(first_lsn: u64, time: i64) -> FrameBuilder {
+        FrameBuilder { bytes: vec![0; HEADER_BYTES], first_lsn, time, records: 0 }
     }
 
     /// Whether the record still fits the frame's length field.
@@ -42,8 +44,14 @@ impl FrameBuilder {
     pub fn finish(mut self) -> Result<Vec<u8>, Malformed> {
         let payload = self.bytes.get(HEADER_BYTES..).unwrap_or_default();
         let length = u32::try_from(payload.len()).map_err(|_| "a group of commits is longer than 4 GiB".to_owned())?;
-        let crc = checksum(self.first_lsn, payload);
-        let header = [length.to_le_bytes().as_slice(), &crc.to_le_bytes(), &self.first_lsn.to_le_bytes()].concat();
+        let crc = checksum(self.first_lsn, self.time, payload);
+        let header = [
+            length.to_le_bytes().as_slice(),
+            &crc.to_le_bytes(),
+            &self.first_lsn.to_le_bytes(),
+            &self.time.to_le_bytes(),
+        ]
+        .concat();
         for (to, from) in self.bytes.iter_mut().zip(header) {
             *to = from;
         }
@@ -53,14 +61,16 @@ impl FrameBuilder {
     }
 }
 
-fn checksum(lsn: u64, payload: &[u8]) -> u32 {
-    crc32c::crc32c_append(crc32c::crc32c(&lsn.to_le_bytes()), payload)
+fn checksum(lsn: u64, time: i64, payload: &[u8]) -> u32 {
+    let header = crc32c::crc32c_append(crc32c::crc32c(&lsn.to_le_bytes()), &time.to_le_bytes());
+    crc32c::crc32c_append(header, payload)
 }
 
 /// A sound frame.
 #[derive(Debug)]
 pub(crate) struct Frame<'a> {
     pub first_lsn: u64,
+    pub time: i64,
     /// With padding.
     pub bytes: usize,
     payload: &'a [u8],
@@ -84,15 +94,16 @@ impl<'a> Frame<'a> {
             return Found::End;
         }
         let mut fields = Reader { bytes: header };
-        let (Ok(length), Ok(crc), Ok(first_lsn)) = (fields.u32(), fields.u32(), fields.u64()) else {
+        let (Ok(length), Ok(crc), Ok(first_lsn), Ok(time)) = (fields.u32(), fields.u32(), fields.u64(), fields.i64())
+        else {
             return Found::Damaged("a cut header");
         };
         let Some(payload) = rest.get(..length as usize) else { return Found::Damaged("a frame longer than its file") };
-        if checksum(first_lsn, payload) != crc {
+        if checksum(first_lsn, time, payload) != crc {
             return Found::Damaged("a frame whose checksum does not fit");
         }
         let padded = (HEADER_BYTES + payload.len()).next_multiple_of(ALIGNMENT);
-        Found::Frame(Frame { first_lsn, bytes: padded, payload })
+        Found::Frame(Frame { first_lsn, time, bytes: padded, payload })
     }
 
     /// LSNs and records.
@@ -119,7 +130,7 @@ mod tests {
     use super::*;
 
     fn frame() -> Vec<u8> {
-        let mut builder = FrameBuilder::new(7);
+        let mut builder = FrameBuilder::new(7, -5);
         builder.push(b"one").unwrap();
         builder.push(b"").unwrap();
         builder.push(b"three").unwrap();
@@ -130,7 +141,7 @@ mod tests {
     fn frames_read_back() {
         let bytes = frame();
         let Found::Frame(frame) = Frame::read(&bytes) else { panic!("no frame") };
-        assert_eq!(frame.bytes, bytes.len());
+        assert_eq!((frame.bytes, frame.time), (bytes.len(), -5));
         let records: Vec<_> = frame.records().map(Result::unwrap).collect();
         assert_eq!(records, [(7, b"one".as_slice()), (8, b""), (9, b"three")]);
     }

@@ -28,14 +28,26 @@ pub(crate) struct LogContents {
     pub torn: Option<(PathBuf, u64)>,
 }
 
-/// Hands every record after `lsn` to `replay`, in order, with the file and offset of its frame.
+/// A record and where it was found.
+#[derive(Debug)]
+pub(crate) struct LogRecord<'a> {
+    pub lsn: u64,
+    /// Of the commit, in microseconds since 1970 UTC.
+    pub time: i64,
+    pub bytes: &'a [u8],
+    pub path: &'a Path,
+    /// Of its frame.
+    pub offset: u64,
+}
+
+/// Hands every record after `lsn` to `replay`, in order.
 ///
 /// # Errors
 /// [`StoreError::Corrupted`] where commits are missing or damaged that were durable once; what `replay` returns.
 pub(crate) fn read_log(
     folder: &Path,
     lsn: u64,
-    mut replay: impl FnMut(u64, &[u8], &Path, u64) -> Result<(), StoreError>,
+    mut replay: impl FnMut(LogRecord<'_>) -> Result<(), StoreError>,
 ) -> Result<LogContents, StoreError> {
     let all = log_files(folder)?;
     // Files that end before the first record wanted are passed over unread.
@@ -96,7 +108,7 @@ impl<'a> LogFileReader<'a> {
     fn read(
         &mut self,
         after: u64,
-        replay: &mut impl FnMut(u64, &[u8], &Path, u64) -> Result<(), StoreError>,
+        replay: &mut impl FnMut(LogRecord<'_>) -> Result<(), StoreError>,
     ) -> Result<Option<&'static str>, StoreError> {
         loop {
             let frame = match Frame::read(self.rest()) {
@@ -110,10 +122,10 @@ impl<'a> LogFileReader<'a> {
                 return Err(StoreError::corrupted(self.path, offset, what));
             }
             for record in frame.records() {
-                let (lsn, record) = record.map_err(|what| StoreError::corrupted(self.path, offset, what))?;
+                let (lsn, bytes) = record.map_err(|what| StoreError::corrupted(self.path, offset, what))?;
                 self.next_lsn = lsn + 1;
                 if lsn > after {
-                    replay(lsn, record, self.path, offset)?;
+                    replay(LogRecord { lsn, time: frame.time, bytes, path: self.path, offset })?;
                 }
             }
             self.offset += frame.bytes;

@@ -2,9 +2,10 @@
 
 use std::{fs, path::Path};
 
-use weir_store::{Database, StoreError};
+use weir_model::Code;
+use weir_store::{Database, StoreError, TableSchema};
 
-use crate::support::{files, insert, name, open, quiet, read, read_with_ids, rows, try_open, with_table};
+use crate::support::{batch, code, files, insert, name, open, quiet, read, read_with_ids, rows, try_open, with_table};
 
 /// Ten commits in the log, nothing flushed.
 fn with_log(data: &Path) {
@@ -29,7 +30,7 @@ fn frames(path: &Path) -> Vec<usize> {
         if length == 0 {
             return offsets;
         }
-        offsets.push((at + 16 + length).next_multiple_of(8));
+        offsets.push((at + 24 + length).next_multiple_of(8));
     }
 }
 
@@ -117,8 +118,8 @@ fn with_segments(data: &Path) {
     let database = with_table(data, quiet());
     let mut transaction = database.begin();
     transaction.create_table(&name("u"), crate::support::schema()).unwrap();
-    transaction.insert(&name("u"), crate::support::batch(&rows(0..100, 2))).unwrap();
-    transaction.insert(&name("t"), crate::support::batch(&rows(0..3_000, 1))).unwrap();
+    transaction.insert(&name("u"), batch(&rows(0..100, 2))).unwrap();
+    transaction.insert(&name("t"), batch(&rows(0..3_000, 1))).unwrap();
     database.commit_blocking(transaction).unwrap();
     database.close().unwrap();
 }
@@ -252,4 +253,36 @@ fn what_nothing_names_any_more_is_removed() {
     let database = open(data.path(), quiet());
     assert_eq!(read(&database.version(), &name("t")), rows(0..3, 2));
     assert!(files(data.path(), "segments", "parquet").len() <= 4);
+}
+
+#[test]
+fn a_damaged_segment_does_not_keep_new_rows_from_being_flushed() {
+    let data = tempfile::tempdir().unwrap();
+    let keyless = TableSchema::new(crate::support::schema().columns().to_vec(), Vec::new()).unwrap();
+    let database = with_table(data.path(), quiet());
+    let mut transaction = database.begin();
+    transaction.create_table(&name("w"), keyless).unwrap();
+    transaction.insert(&name("w"), batch(&rows(0..100, 1))).unwrap();
+    transaction.insert(&name("t"), batch(&rows(0..100, 1))).unwrap();
+    database.commit_blocking(transaction).unwrap();
+    database.close().unwrap();
+    drop(database);
+    for path in files(data.path(), "segments", "parquet") {
+        flip(&path, 20);
+    }
+    let database = open(data.path(), quiet());
+    // No key can be said to be new while some cannot be read.
+    assert_eq!(code(insert(&database, &rows(200..300, 1))), Some(Code::DataCorrupted));
+    let mut transaction = database.begin();
+    transaction.insert(&name("w"), batch(&rows(200..300, 1))).unwrap();
+    database.commit_blocking(transaction).unwrap();
+    database.close().unwrap();
+    drop(database);
+    let version = open(data.path(), quiet()).version();
+    assert!(version.committed_at() > 1_600_000_000_000_000);
+    let table = version.table(&name("w")).unwrap();
+    assert_eq!((table.row_count(), table.segment_counts()), (200, (2, 0)));
+    let [old, new] = table.scan_units().try_into().unwrap();
+    assert!(matches!(old.read(&[0, 1, 2], None, false), Err(StoreError::Corrupted { .. })));
+    assert_eq!(new.read(&[0, 1, 2], None, false).unwrap(), [batch(&rows(200..300, 1))]);
 }

@@ -69,7 +69,7 @@ fn restore(meter: &Meter, journal: &Journal) -> Result<(), Failure> {
             org: settled.org,
             agent: settled.agent,
             unix_seconds: settled.unix_seconds,
-            credits: Credits::milli(settled.milli_credits),
+            credits: Credits(settled.milli_credits),
             rows: settled.rows,
         });
     }

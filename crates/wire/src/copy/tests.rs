@@ -339,7 +339,11 @@ proptest! {
     }
 
     #[test]
-    fn chunks_do_not_matter(input in "[ab\",;\\\\\n\r\t]{0,60}", options in any_options(), cut in any::<prop::sample::Index>()) {
+    fn chunks_do_not_matter(
+        input in "[ab\",;\\\\\n\r\t]{0,60}",
+        options in any_options(),
+        cut in any::<prop::sample::Index>(),
+    ) {
         let (left, right) = input.as_bytes().split_at(cut.index(input.len() + 1));
         let whole = decode(TWO_TEXTS, &options, &[input.as_bytes()]);
         prop_assert_eq!(decode(TWO_TEXTS, &options, &[left, right]), whole);

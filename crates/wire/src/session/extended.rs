@@ -202,7 +202,10 @@ impl<S: BackendSession> Conversation<S> {
         let cancelling = &self.cancelling;
         let executing = self.session.execute(prepared, values);
         let tag = match self.connection.watch(executing, || cancelling.cancel()).await? {
-            BackendReply::Rows(rows) => return Ok(Some(RowSource::new(rows))),
+            BackendReply::Rows(rows) => {
+                statement.check_announced(rows.columns())?;
+                return Ok(Some(RowSource::new(rows)));
+            }
             BackendReply::Done(tag) => tag,
             BackendReply::CopyIn(copy) => self.copy_in(copy).await?,
             BackendReply::CopyOut { options, rows } => self.copy_out(&options, rows).await?,

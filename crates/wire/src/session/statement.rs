@@ -1,6 +1,6 @@
 use std::{fmt, sync::Arc};
 
-use weir_model::ColumnType;
+use weir_model::{Code, ColumnType, Refusal, Result};
 use weir_pipeline::Column;
 
 use crate::{
@@ -55,6 +55,21 @@ impl<S: BackendSession> Statement<S> {
 
     pub(super) fn columns(&self) -> Option<&Arc<[Column]>> {
         self.prepared.as_ref().and_then(S::columns)
+    }
+
+    /// Whether a result has the columns that were announced when the statement was prepared: a client reads values by
+    /// the types it was told, so others must not reach it.
+    pub(super) fn check_announced(&self, columns: &Arc<[Column]>) -> Result<()> {
+        let same = self.columns().is_some_and(|announced| {
+            let same_type = |(left, right): (&Column, &Column)| left.column_type == right.column_type;
+            Arc::ptr_eq(announced, columns)
+                || (announced.len() == columns.len() && announced.iter().zip(columns.iter()).all(same_type))
+        });
+        if same {
+            return Ok(());
+        }
+        Err(Refusal::new(Code::Unsupported, "cached plan must not change result type")
+            .hint("prepare the statement again"))
     }
 
     pub(super) fn declared(&self, parameter: usize) -> u32 {

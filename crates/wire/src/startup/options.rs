@@ -1,7 +1,7 @@
 use weir_model::{Code, Refusal, Result};
 
-/// Settings in a start-up packet's `options`, a command line: `-c name=value`, `-cname=value` or `--name=value`, where a
-/// backslash takes the next character as it is.
+/// Settings in a start-up packet's `options`, a command line: `-c name=value`, `-cname=value` or `--name=value`, where
+/// a backslash takes the next character as it is.
 pub(crate) fn parse(options: &str) -> Result<Vec<(String, String)>> {
     let invalid = |argument: &str| {
         Refusal::new(

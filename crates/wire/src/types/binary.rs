@@ -55,8 +55,8 @@ pub(crate) fn put_numeric(out: &mut BytesMut, unscaled: i128, scale: i8) {
     }
 }
 
-/// Reads what [`put_numeric`] writes: unscaled value and scale. `None` when it is malformed, not finite, or does not fit
-/// 38 digits.
+/// Reads what [`put_numeric`] writes: unscaled value and scale. `None` when it is malformed, not finite, or does not
+/// fit 38 digits.
 pub(crate) fn read_numeric(bytes: &[u8]) -> Option<(i128, i8)> {
     let word = |at: usize| Some(u16::from_be_bytes([*bytes.get(at)?, *bytes.get(at + 1)?]));
     let (count, weight, sign, display_scale) = (word(0)?, word(2)? as i16, word(4)?, word(6)?);
@@ -87,6 +87,11 @@ pub(crate) fn read_numeric(bytes: &[u8]) -> Option<(i128, i8)> {
         return None;
     }
     Some((if sign == NEGATIVE { -unscaled } else { unscaled }, scale as i8))
+}
+
+/// NaN and the infinities, which no numeric here can hold.
+pub(crate) fn is_special_numeric(bytes: &[u8]) -> bool {
+    matches!(bytes.get(4..6), Some([0xc0 | 0xd0 | 0xf0, 0]))
 }
 
 /// The 16 bytes of a UUID's text; `None` when it is none.

@@ -56,7 +56,8 @@ impl Fault {
                 let refusal = Refusal::new(Code::NumericOutOfRange, "numeric field overflow");
                 match column_type {
                     ColumnType::Numeric { precision, scale } => refusal.detail(format!(
-                        "a field with precision {precision}, scale {scale} must round to an absolute value less than 10^{}",
+                        "a field with precision {precision}, scale {scale} must round to an absolute value \
+                         less than 10^{}",
                         i16::from(precision) - i16::from(scale)
                     )),
                     _ => refusal,

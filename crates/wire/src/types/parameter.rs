@@ -1,6 +1,6 @@
 //! Bound parameters: text and binary bytes to values.
 
-use weir_model::{ColumnType, Refusal, Result, Value};
+use weir_model::{ColumnType, Result, Value};
 
 use crate::types::{
     batch::Format,
@@ -28,11 +28,7 @@ pub(crate) fn read(
         Format::Text => read_text_form(column_type, input, zone),
         Format::Binary => read_binary_form(column_type, declared, input),
     };
-    result.map_err(|fault| in_context(fault.refusal(column_type, input), number))
-}
-
-fn in_context(refusal: Refusal, number: usize) -> Refusal {
-    refusal.context(format!("unnamed portal parameter ${number}"))
+    result.map_err(|fault| fault.refusal(column_type, input).context(format!("bind parameter ${number}")))
 }
 
 fn read_text_form(column_type: ColumnType, input: &[u8], zone: &Zone) -> Result<Value, Fault> {
@@ -79,6 +75,9 @@ fn read_binary_form(column_type: ColumnType, declared: u32, input: &[u8]) -> Res
         ColumnType::Real => Value::Real(f32::from_be_bytes(fixed(input)?)),
         ColumnType::Double => Value::Double(f64::from_be_bytes(fixed(input)?)),
         ColumnType::Numeric { .. } => {
+            if binary::is_special_numeric(input) {
+                return Err(Fault::Unsupported("a numeric that is NaN or infinite"));
+            }
             let (unscaled, scale) = binary::read_numeric(input).ok_or(Fault::Binary)?;
             let digits = unscaled.unsigned_abs().checked_ilog10().map_or(1, |log| log + 1);
             Value::Numeric { unscaled, precision: (digits as u8).max(scale.unsigned_abs()), scale }

@@ -136,8 +136,8 @@ fn put_special_float(out: &mut BytesMut, nan: bool, infinite: bool, negative: bo
     true
 }
 
-/// Lays `-d.ddde±x` out as PostgreSQL does: plain for exponents in -4..`plain_below`, else with a signed exponent of two
-/// digits at least.
+/// Lays `-d.ddde±x` out as PostgreSQL does: plain for exponents in -4..`plain_below`, else with a signed exponent of
+/// two digits at least.
 fn put_scientific(out: &mut BytesMut, text: &[u8], plain_below: i32) {
     let negative = text.first() == Some(&b'-');
     let text = if negative { text.get(1..).unwrap_or_default() } else { text };

@@ -179,6 +179,16 @@ async fn names_and_their_rules() {
 }
 
 #[tokio::test]
+async fn a_result_that_is_not_what_was_announced_is_not_sent() {
+    let (_running, mut client) = opened().await;
+    let answers = client.ask(&[parse("", "changed", &[]), bind("", "", &[], &[], &[]), execute("", 0), sync()]).await;
+    assert_eq!(
+        answers,
+        ["ParseComplete", "BindComplete", "E ERROR 0A000 cached plan must not change result type", "Z Idle"]
+    );
+}
+
+#[tokio::test]
 async fn deallocate_in_sql_drops_protocol_statements() {
     let (running, mut client) = opened().await;
     client.ask(&[parse("a", "insert", &[]), parse("b", "insert", &[]), sync()]).await;

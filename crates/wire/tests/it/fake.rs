@@ -225,6 +225,12 @@ impl Session {
             ["hang", "rows"] => (numbers(3, 3), After::Hang),
             ["deaf", "rows"] => (numbers(3, 3), After::Deaf),
             ["endless"] => (VecDeque::new(), After::Endless),
+            // Announced as two columns, answered with one.
+            ["changed"] => {
+                let one = integer_column();
+                let batches = VecDeque::from([batch(&one, vec![Arc::new(Int32Array::from(vec![1]))])]);
+                return Ok(BackendReply::Rows(self.rows(one, batches, After::End)));
+            }
             ["echo", _] => {
                 let arrays = values.into_iter().map(array).collect();
                 (VecDeque::from([batch(&columns, arrays)]), After::End)
@@ -246,8 +252,13 @@ fn output(words: &[&str]) -> Option<Arc<[Column]>> {
             Some(columns("integer"))
         }
         ["echo", types] => Some(columns(types)),
+        ["changed"] => Some(columns("integer|text")),
         _ => None,
     }
+}
+
+fn integer_column() -> Arc<[Column]> {
+    columns("integer")
 }
 
 /// `integer|text`: columns c0, c1 of these types.

@@ -236,6 +236,27 @@ async fn a_large_claim_costs_no_memory() {
     still_serves(&running).await;
 }
 
+#[tokio::test]
+async fn long_messages_are_bounded_together() {
+    let running = start(ServerOptions { long_messages_bytes_max: 8 << 20, ..options() }).await;
+    let mut clients = Vec::new();
+    for _ in 0..3 {
+        let mut client = Client::open(running.address).await;
+        // Of 63 MiB announced, four come: twice that fits, three times does not.
+        client.send_bytes(b"Q\x03\xf0\0\0").await;
+        client.send_bytes(&vec![b' '; 4 << 20]).await;
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        clients.push(client);
+    }
+    let answers = clients.pop().unwrap().until_closed().await;
+    assert_eq!(answers, ["E FATAL 53200 too many long messages are in flight"]);
+    drop(clients);
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    let mut client = Client::open(running.address).await;
+    let long = format!("insert{}", " ".repeat(6 << 20));
+    assert_eq!(client.ask(&[query(&long)]).await, ["C INSERT 0 1", "Z Idle"]);
+}
+
 fn resident_bytes() -> i64 {
     let pages: i64 = std::fs::read_to_string("/proc/self/statm").unwrap().split(' ').nth(1).unwrap().parse().unwrap();
     pages * 4096

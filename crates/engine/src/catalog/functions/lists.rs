@@ -1,17 +1,21 @@
-//! Functions over arrays whose answer's type depends on the argument's: what `ARRAY(SELECT …)`, `generate_subscripts`
-//! and `_pg_expandarray` are rewritten to.
+//! Functions over arrays whose answer's type depends on the argument's: what scalar subqueries, `ARRAY(SELECT …)`,
+//! `generate_subscripts` and `_pg_expandarray` are rewritten to.
 
 use std::sync::Arc;
 
 use arrow::{
     array::{Array, ArrayRef, AsArray, Int32Array, ListArray, StructArray, new_empty_array},
-    buffer::{NullBuffer, OffsetBuffer},
+    buffer::OffsetBuffer,
     datatypes::{DataType, Field, Fields},
 };
 use datafusion::{
     common::{Result, exec_err},
     logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility},
 };
+
+use weir_model::{Code, Refusal};
+
+use crate::error::external;
 
 /// The list, or the empty list for NULL: `ARRAY(SELECT …)` of no rows.
 pub(crate) const OR_EMPTY: &str = "__weir_list_or_empty";
@@ -22,8 +26,12 @@ pub(crate) const VECTOR_SUBSCRIPTS: &str = "__weir_vector_subscripts";
 /// Elements with their places, as `information_schema._pg_expandarray` gives them: structs of `x` and `n`.
 pub(crate) const EXPANDED: &str = "__weir_expanded";
 
+/// The one element, NULL for none: a scalar subquery's value. More are an error, as in PostgreSQL.
+pub(crate) const SINGLE: &str = "__weir_single";
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Kind {
+    Single,
     OrEmpty,
     Subscripts { first: i32 },
     Expanded,
@@ -38,6 +46,7 @@ struct ListFunction {
 
 pub(super) fn all() -> Vec<Arc<ScalarUDF>> {
     [
+        (SINGLE, Kind::Single),
         (OR_EMPTY, Kind::OrEmpty),
         (SUBSCRIPTS, Kind::Subscripts { first: 1 }),
         (VECTOR_SUBSCRIPTS, Kind::Subscripts { first: 0 }),
@@ -76,6 +85,7 @@ impl ScalarUDFImpl for ListFunction {
             return exec_err!("expected an array, found {:?}", arguments.first());
         };
         Ok(match self.kind {
+            Kind::Single => element.data_type().clone(),
             Kind::OrEmpty => DataType::List(element.clone()),
             Kind::Subscripts { .. } => DataType::new_list(DataType::Int32, true),
             Kind::Expanded => DataType::new_list(DataType::Struct(expanded_fields(element)), true),
@@ -88,11 +98,29 @@ impl ScalarUDFImpl for ListFunction {
             return exec_err!("expected an array");
         };
         Ok(ColumnarValue::Array(match self.kind {
+            Kind::Single => single(list)?,
             Kind::OrEmpty => Arc::new(or_empty(list)?),
             Kind::Subscripts { first } => Arc::new(subscripts(list, first)?),
             Kind::Expanded => Arc::new(expanded(list)?),
         }))
     }
+}
+
+fn single(list: &ListArray) -> Result<ArrayRef> {
+    let mut places = Vec::with_capacity(list.len());
+    for (row, offsets) in list.value_offsets().windows(2).enumerate() {
+        let &[start, end] = offsets else { continue };
+        places.push(match end - start {
+            _ if list.is_null(row) => None,
+            0 => None,
+            1 => Some(start),
+            _ => {
+                let message = "more than one row returned by a subquery used as an expression";
+                return Err(external(Refusal::new(Code::CardinalityViolation, message)));
+            }
+        });
+    }
+    Ok(arrow::compute::take(list.values(), &Int32Array::from(places), None)?)
 }
 
 fn or_empty(list: &ListArray) -> Result<ListArray> {
@@ -123,7 +151,7 @@ fn places(list: &ListArray, first: i32) -> Int32Array {
 fn subscripts(list: &ListArray, first: i32) -> Result<ListArray> {
     let element = Arc::new(Field::new_list_field(DataType::Int32, true));
     let offsets = OffsetBuffer::from_lengths(lengths(list));
-    Ok(ListArray::try_new(element, offsets, Arc::new(places(list, first)), list.nulls().map(NullBuffer::clone))?)
+    Ok(ListArray::try_new(element, offsets, Arc::new(places(list, first)), list.nulls().cloned())?)
 }
 
 fn expanded(list: &ListArray) -> Result<ListArray> {
@@ -133,5 +161,5 @@ fn expanded(list: &ListArray) -> Result<ListArray> {
     let structs = StructArray::try_new(fields.clone(), columns, None)?;
     let field = Arc::new(Field::new_list_field(DataType::Struct(fields), true));
     let offsets = OffsetBuffer::from_lengths(lengths(list));
-    Ok(ListArray::try_new(field, offsets, Arc::new(structs), list.nulls().map(NullBuffer::clone))?)
+    Ok(ListArray::try_new(field, offsets, Arc::new(structs), list.nulls().cloned())?)
 }

@@ -1,9 +1,9 @@
-//! Where the session is: schemas, encodings, roles. Its user, database and settings are session values of the engine's
-//! own, which every query may call.
+//! Where the session is: schemas, encodings, roles. Its user and database are session values of the engine's own, which
+//! every query may call.
 
-use weir_model::Refusal;
+use weir_model::{Code, Refusal};
 
-use super::{Cell, Definition, argument, oid, text};
+use super::{Cell, Definition, Objects, argument, oid, text};
 use crate::catalog::{cluster, layout::Shape};
 
 pub(super) const ALL: &[Definition] = &[
@@ -15,6 +15,8 @@ pub(super) const ALL: &[Definition] = &[
     Definition::lax(&["pg_is_wal_replay_paused"], Shape::Bool, |_, _| Ok(false.into())),
     Definition::lax(&["pg_my_temp_schema"], Shape::Int8, |_, _| Ok(0.into())),
     Definition::strict(&["pg_is_other_temp_schema"], Shape::Bool, |_, _| Ok(false.into())),
+    // The engine's own takes literal names only; clients ask of parameters and of pg_settings' rows.
+    Definition::strict(&["current_setting"], Shape::Text, current_setting),
     Definition::lax(&["set_config"], Shape::Text, |_, _| {
         Err(Refusal::unsupported("set_config()").hint("change the setting with SET"))
     }),
@@ -35,3 +37,12 @@ pub(super) const ALL: &[Definition] = &[
     }),
     Definition::strict(&["pg_tablespace_location"], Shape::Text, |_, _| Ok("".into())),
 ];
+
+fn current_setting(objects: &Objects, arguments: &[Cell]) -> Result<Cell, Refusal> {
+    let name = text(arguments, 0);
+    match objects.session.settings.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)) {
+        Some((_, value)) => Ok(value.as_str().into()),
+        None if argument(arguments, 1).bool() == Some(true) => Ok(Cell::Null),
+        None => Err(Refusal::new(Code::UndefinedObject, format!("unrecognized configuration parameter \"{name}\""))),
+    }
+}

@@ -1,17 +1,17 @@
 //! Correlated subqueries over catalogs as left joins.
 //!
 //! `(SELECT e FROM f WHERE local AND correlated)` becomes the column `value` of
-//! `LEFT JOIN (SELECT e AS value, …, true AS found FROM f WHERE local) ON correlated`, which is the same where the
-//! subquery has at most one row for each row outside. It has: these subqueries look up a catalog by its key, and
-//! PostgreSQL itself raises an error otherwise. A subquery with a source that is not a catalog is left as it is.
+//! `LEFT JOIN (SELECT array_agg(e) AS value, k, …, true AS found FROM f WHERE local GROUP BY k, …) ON correlated`, where
+//! the k are the columns of f that `correlated` compares: one row for each row outside, and more than one value in it is
+//! PostgreSQL's own error. A subquery with a source that is not a catalog is left as it is.
 
 use sqlparser::ast::{
-    BinaryOperator, CaseWhen, Distinct, Expr, Ident, Join, JoinConstraint, JoinOperator, Query, Select, SelectItem,
+    BinaryOperator, CaseWhen, Expr, GroupByExpr, Ident, Join, JoinConstraint, JoinOperator, Query, Select, SelectItem,
     SetExpr, TableFactor, TableWithJoins, VisitorMut, helpers::attached_token::AttachedToken,
 };
 
 use super::{
-    CommonTables,
+    Known,
     scope::{self, Place, Source},
     tree, walk,
 };
@@ -26,9 +26,9 @@ pub(super) enum Wanted {
 const FOUND: &str = "found";
 
 /// The join that answers the subquery and what takes its place, or None where it is better left to the planner.
-pub(super) fn as_join(query: &Query, wanted: Wanted, alias: &str, common: &CommonTables) -> Option<(Join, Expr)> {
+pub(super) fn as_join(query: &Query, wanted: Wanted, alias: &str, known: &Known) -> Option<(Join, Expr)> {
     let select = plain_select(query)?;
-    let sources = scope::sources(&select.from, common);
+    let sources = scope::sources(&select.from, known);
     if !scope::are_known(&sources) || sources.is_empty() {
         return None;
     }
@@ -51,23 +51,31 @@ pub(super) fn as_join(query: &Query, wanted: Wanted, alias: &str, common: &Commo
         if value_looks_out {
             answer = Some(exported.outside(value));
         } else {
-            inner.projection.push(named(value.clone(), "value"));
-            answer = Some(exported.column("value"));
+            inner.projection.push(named(tree::array_aggregate(value.clone(), Vec::new()), "value"));
+            answer = Some(tree::call("__weir_single", [exported.column("value")]));
         }
     } else if !correlated.iter().all(|condition| is_lookup(condition, &sources)) {
-        // Only equalities leave one row of the DISTINCT for each row outside.
+        // Only equalities leave one group for each row outside.
         return None;
     }
     let on = conjunction(correlated.iter().map(|condition| exported.outside(condition)).collect());
     let found = exported.column(FOUND);
+    // With nothing to group by, only an aggregate leaves one row.
+    if exported.columns.is_empty() && (value.is_none() || value_looks_out) {
+        return None;
+    }
     inner.projection.extend(exported.projected());
+    inner.group_by = GroupByExpr::Expressions(exported.columns.clone(), Vec::new());
     inner.projection.push(named(tree::boolean(true), FOUND));
     inner.from = select.from.clone();
     inner.selection = (!local.is_empty()).then(|| conjunction(local));
     let answer = match wanted {
         Wanted::Existence { negated } => {
-            inner.distinct = Some(Distinct::Distinct);
-            if negated { Expr::IsNull(Box::new(found)) } else { Expr::IsNotNull(Box::new(found)) }
+            if negated {
+                Expr::IsNull(Box::new(found))
+            } else {
+                Expr::IsNotNull(Box::new(found))
+            }
         }
         Wanted::Value if value_looks_out => where_found(found, answer?),
         Wanted::Value => answer?,

@@ -8,7 +8,7 @@ use sqlparser::ast::{
     TableWithJoins,
 };
 
-use super::{CommonTables, leaves, scope, tree};
+use super::{Known, factors, scope, tree};
 use crate::catalog;
 
 /// Columns of arrays that are NULL in every row of these catalogs: access lists and options.
@@ -34,36 +34,36 @@ const NULL_ARRAYS: &[&str] = &[
 ];
 
 /// Whether the query has no rows whatever it says: not if it aggregates all rows into one.
-pub(super) fn is_empty_query(query: &Query, common: &CommonTables) -> bool {
+pub(super) fn is_empty_query(query: &Query, known: &Known) -> bool {
     match query.body.as_ref() {
-        SetExpr::Select(select) => is_empty_select(select, common),
-        SetExpr::Query(query) => is_empty_query(query, common),
+        SetExpr::Select(select) => is_empty_select(select, known),
+        SetExpr::Query(query) => is_empty_query(query, known),
         _ => false,
     }
 }
 
-pub(super) fn is_empty_select(select: &Select, common: &CommonTables) -> bool {
+pub(super) fn is_empty_select(select: &Select, known: &Known) -> bool {
     is_marked(select)
         || (yields_per_row(select)
-            && (select.from.iter().any(|table| is_empty_join(table, common))
+            && (select.from.iter().any(|table| is_empty_join(table, known))
                 || select
                     .selection
                     .as_ref()
-                    .is_some_and(|selection| asks_for_other_constraints(selection, select, common))))
+                    .is_some_and(|selection| asks_for_other_constraints(selection, select, known))))
 }
 
 /// The only constraints are primary keys: `contype = 'f'` finds none.
-fn asks_for_other_constraints(condition: &Expr, select: &Select, common: &CommonTables) -> bool {
+fn asks_for_other_constraints(condition: &Expr, select: &Select, known: &Known) -> bool {
     match condition {
         Expr::BinaryOp { left, op: BinaryOperator::And, right } => {
-            asks_for_other_constraints(left, select, common) || asks_for_other_constraints(right, select, common)
+            asks_for_other_constraints(left, select, known) || asks_for_other_constraints(right, select, known)
         }
-        Expr::Nested(inner) => asks_for_other_constraints(inner, select, common),
+        Expr::Nested(inner) => asks_for_other_constraints(inner, select, known),
         Expr::BinaryOp { left, op: BinaryOperator::Eq, right } => {
             tree::is_column(left)
                 && tree::output_name(left) == "contype"
                 && tree::string_of(right).is_some_and(|kind| kind != "p")
-                && scope::is_of_relation(left, "pg_constraint", &select.from, common)
+                && scope::is_of_relation(left, "pg_constraint", &select.from, known)
         }
         _ => false,
     }
@@ -79,10 +79,10 @@ fn is_marked(select: &Select) -> bool {
     yields_per_row(select) && select.selection == Some(tree::boolean(false))
 }
 
-fn is_empty_join(table: &TableWithJoins, common: &CommonTables) -> bool {
-    let mut empty = is_empty_factor(&table.relation, common);
+fn is_empty_join(table: &TableWithJoins, known: &Known) -> bool {
+    let mut empty = is_empty_factor(&table.relation, known);
     for join in &table.joins {
-        let right = is_empty_factor(&join.relation, common);
+        let right = is_empty_factor(&join.relation, known);
         empty = match join.join_operator {
             JoinOperator::Join(_) | JoinOperator::Inner(_) | JoinOperator::CrossJoin(_) => empty || right,
             JoinOperator::Left(_) | JoinOperator::LeftOuter(_) => empty,
@@ -93,18 +93,20 @@ fn is_empty_join(table: &TableWithJoins, common: &CommonTables) -> bool {
     empty
 }
 
-fn is_empty_factor(factor: &TableFactor, common: &CommonTables) -> bool {
-    if let Some(changed) = leaves::changed_factor(factor) {
-        return is_empty_factor(&changed, common);
+fn is_empty_factor(factor: &TableFactor, known: &Known) -> bool {
+    if let Some(changed) = factors::changed(factor) {
+        return is_empty_factor(&changed, known);
     }
     match factor {
-        TableFactor::Table { .. } => scope::relation(factor, common).is_some_and(catalog::is_always_empty),
-        TableFactor::Derived { subquery, .. } => is_empty_query(subquery, common),
+        TableFactor::Table { .. } => scope::relation(factor, known).is_some_and(catalog::is_always_empty),
+        TableFactor::Derived { subquery, .. } => is_empty_query(subquery, known),
         TableFactor::UNNEST { array_exprs, .. } => {
-            let null = |expr: &Expr| tree::is_column(expr) && NULL_ARRAYS.contains(&tree::output_name(expr).as_str());
+            let null = |expr: &Expr| {
+                known.only_catalogs && tree::is_column(expr) && NULL_ARRAYS.contains(&tree::output_name(expr).as_str())
+            };
             array_exprs.iter().all(null)
         }
-        TableFactor::NestedJoin { table_with_joins, .. } => is_empty_join(table_with_joins, common),
+        TableFactor::NestedJoin { table_with_joins, .. } => is_empty_join(table_with_joins, known),
         _ => false,
     }
 }
@@ -154,8 +156,8 @@ fn cast_null(data_type: sqlparser::ast::DataType) -> Expr {
 }
 
 /// An order of no rows is any; one by an expression may no longer be plannable.
-pub(super) fn drop_order(query: &mut Query, common: &CommonTables) {
-    if !is_empty_query(query, common) {
+pub(super) fn drop_order(query: &mut Query, known: &Known) {
+    if !is_empty_query(query, known) {
         return;
     }
     let plain = |expr: &Expr| is_value(expr);

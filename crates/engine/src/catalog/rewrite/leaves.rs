@@ -3,22 +3,19 @@
 use std::ops::ControlFlow;
 
 use sqlparser::ast::{
-    AccessExpr, Array, ArrayElemTypeDef, BinaryOperator, CastKind, DataType, Expr, FunctionArgumentList,
-    FunctionArguments, Ident, ObjectName, OrderByExpr, OrderByKind, Query, SelectItem, SetExpr, Statement, Subscript,
-    TableAlias, TableAliasColumnDef, TableFactor, Value, ValueWithSpan, VisitorMut,
+    AccessExpr, ArrayElemTypeDef, BinaryOperator, DataType, Expr, FunctionArgumentList, FunctionArguments, Ident,
+    ObjectName, OrderByExpr, OrderByKind, Query, SelectItem, SetExpr, Statement, Subscript, TableAlias,
+    TableAliasColumnDef, TableFactor, Value, ValueWithSpan, VisitorMut,
 };
 
-use super::{CommonTables, empty, scope, tree, walk};
-use crate::catalog::{
-    functions::{NAME_SUFFIX, OID_SUFFIX},
-    layout,
-};
+use super::{Known, empty, factors, literals, scope, tree, walk};
+use crate::catalog::functions::{NAME_SUFFIX, OID_SUFFIX};
 
 /// The `reg…` types that are understood.
 pub(super) const REGISTERED: [&str; 5] = ["regclass", "regtype", "regnamespace", "regrole", "regproc"];
 
-pub(super) fn rewrite(statement: &mut Statement, common: &CommonTables) {
-    walk(statement, &mut Leaves { common });
+pub(super) fn rewrite(statement: &mut Statement, known: &Known) {
+    walk(statement, &mut Leaves { known });
 }
 
 /// The kind of a `reg…` type, with or without `pg_catalog`.
@@ -71,7 +68,7 @@ fn is_text(data_type: &DataType) -> bool {
 }
 
 struct Leaves<'a> {
-    common: &'a CommonTables,
+    known: &'a Known,
 }
 
 impl VisitorMut for Leaves<'_> {
@@ -79,7 +76,10 @@ impl VisitorMut for Leaves<'_> {
 
     /// Before its parts: a cast must still see the cast within.
     fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
-        while let Expr::Collate { expr: inner, .. } = expr {
+        while let Expr::Collate { expr: inner, collation } = expr {
+            if !is_binary(collation) {
+                break;
+            }
             *expr = std::mem::replace(inner.as_mut(), tree::placeholder());
         }
         if let Some(changed) = self.changed(expr) {
@@ -89,7 +89,7 @@ impl VisitorMut for Leaves<'_> {
     }
 
     fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<()> {
-        if let Some(changed) = changed_factor(factor) {
+        if let Some(changed) = factors::changed(factor) {
             *factor = changed;
         }
         ControlFlow::Continue(())
@@ -111,18 +111,14 @@ impl Leaves<'_> {
                 matches!(name.as_str(), "current_schema" | "current_role").then(|| tree::call(&name, []))
             }
             Expr::Function(_) => self.function(expr),
-            Expr::AnyOp { right, .. } | Expr::AllOp { right, .. } => {
-                if let Some(array) = array_literal(right) {
-                    **right = array;
-                }
-                None
-            }
             Expr::Like { pattern, escape_char, .. } | Expr::ILike { pattern, escape_char, .. } => {
                 escape_by_backslash(pattern, escape_char);
                 None
             }
             Expr::CompoundFieldAccess { root, access_chain } => {
-                count_from_one(root, access_chain);
+                if self.known.only_catalogs {
+                    count_from_one(root, access_chain);
+                }
                 field(root, access_chain)
             }
             _ => None,
@@ -159,7 +155,7 @@ impl Leaves<'_> {
 
     /// `ARRAY(SELECT e … ORDER BY o)` is `array_agg(e ORDER BY o)`, and of no rows the empty array.
     fn array_of(&self, query: &Query) -> Expr {
-        if empty::is_empty_query(query, self.common) {
+        if empty::is_empty_query(query, self.known) {
             return tree::call("__weir_no_texts", []);
         }
         let aggregated = aggregate_in_place(query).unwrap_or_else(|| aggregate_around(query));
@@ -235,6 +231,13 @@ fn escape_by_backslash(pattern: &mut Box<Expr>, escape_char: &mut Option<ValueWi
     **pattern = tree::call("__weir_like_pattern", [bare, Expr::Value(escape)]);
 }
 
+/// Collations by which text is ordered as it is anyway: by its bytes.
+fn is_binary(collation: &ObjectName) -> bool {
+    tree::parts(collation)
+        .and_then(|parts| parts.last().cloned())
+        .is_some_and(|name| matches!(name.as_str(), "default" | "C" | "POSIX" | "C.UTF-8" | "ucs_basic"))
+}
+
 fn plain_operator(op: &BinaryOperator) -> Option<BinaryOperator> {
     let BinaryOperator::PGCustomBinaryOperator(parts) = op else { return None };
     let [schema, name] = parts.as_slice() else { return None };
@@ -282,78 +285,13 @@ fn cast(inner: &mut Box<Expr>, data_type: &mut DataType) -> Option<Expr> {
             return Some(tree::call(&format!("__weir_{kind}{NAME_SUFFIX}"), [taken(inner)]));
         }
     }
-    if let Some(array) = typed_array_literal(inner, data_type) {
+    if let Some(array) = literals::typed_array(inner, data_type) {
         return Some(array);
     }
     if let Some(plain) = plain_type(data_type) {
         *data_type = plain;
     }
     None
-}
-
-/// `'{a,b}'`, bare or cast, where an array stands.
-fn array_literal(expr: &Expr) -> Option<Expr> {
-    match expr {
-        Expr::Nested(inner) => array_literal(inner),
-        Expr::Cast { expr: inner, data_type, .. } => typed_array_literal(inner, data_type),
-        _ => tree::string_of(expr).and_then(|text| array_from(text, None)),
-    }
-}
-
-fn typed_array_literal(inner: &Expr, data_type: &DataType) -> Option<Expr> {
-    let DataType::Array(ArrayElemTypeDef::SquareBracket(element, _)) = data_type else { return None };
-    array_from(tree::string_of(inner)?, Some(element))
-}
-
-fn array_from(text: &str, element: Option<&DataType>) -> Option<Expr> {
-    let body = text.trim().strip_prefix('{')?.strip_suffix('}')?;
-    if body.contains('{') {
-        return None;
-    }
-    let value = |item: Option<String>| {
-        let item = item.map_or_else(tree::null, |item| tree::string(&item));
-        match element {
-            None => item,
-            Some(element) => Expr::Cast {
-                kind: CastKind::DoubleColon,
-                expr: Box::new(item),
-                data_type: element.clone(),
-                array: false,
-                format: None,
-            },
-        }
-    };
-    Some(Expr::Array(Array { elem: items(body).into_iter().map(value).collect(), named: true }))
-}
-
-/// The items of an array's text; None for NULL. Quoted ones keep commas and escapes.
-fn items(body: &str) -> Vec<Option<String>> {
-    let mut items = Vec::new();
-    let (mut item, mut quoted, mut open) = (String::new(), false, false);
-    let mut characters = body.chars();
-    let mut finish = |item: &mut String, quoted: &mut bool| {
-        let text = std::mem::take(item);
-        let bare = text.trim();
-        let null = !*quoted && bare.eq_ignore_ascii_case("null");
-        items.push(if null { None } else { Some(if *quoted { text.clone() } else { bare.to_owned() }) });
-        *quoted = false;
-    };
-    while let Some(character) = characters.next() {
-        match character {
-            '"' => {
-                open = !open;
-                quoted = true;
-            }
-            '\\' => item.extend(characters.next()),
-            ',' if !open => finish(&mut item, &mut quoted),
-            ' ' if !open && (quoted || item.is_empty()) => {}
-            other => item.push(other),
-        }
-    }
-    if quoted || !item.is_empty() {
-        finish(&mut item, &mut quoted);
-    }
-    items
 }
 
 /// Columns of `int2vector` and `oidvector`, whose subscripts begin at 0, where those of a list here begin at 1.
@@ -399,69 +337,4 @@ fn field(root: &mut Box<Expr>, chain: &[AccessExpr]) -> Option<Expr> {
         return None;
     };
     Some(names.into_iter().fold(base, |base, name| tree::call("get_field", [base, tree::string(&name)])))
-}
-
-/// Functions in FROM: `pg_catalog.unnest(…)`, and functions whose rows are a relation here.
-pub(super) fn changed_factor(factor: &TableFactor) -> Option<TableFactor> {
-    let TableFactor::Table { name, alias, args: Some(args), .. } = factor else { return None };
-    let bare = tree::function_name(name)?;
-    let arguments: Vec<Expr> = args.args.iter().filter_map(tree::positional).cloned().collect();
-    match bare.as_str() {
-        "unnest" => Some(unnest(arguments, alias.as_ref(), "unnest")),
-        "generate_series" if arguments.iter().all(is_constant) => {
-            if name.0.len() == 1 {
-                return None;
-            }
-            let mut plain = factor.clone();
-            if let TableFactor::Table { name, .. } = &mut plain {
-                *name = ObjectName::from(vec![Ident::new("generate_series")]);
-            }
-            Some(plain)
-        }
-        "generate_series" => {
-            Some(unnest(vec![tree::call("__weir_series", arguments)], alias.as_ref(), "generate_series"))
-        }
-        "pg_show_all_settings" => Some(relation(factor, "pg_settings")),
-        other if arguments.is_empty() && layout::find(None, other).is_some_and(|layout| layout.kind == "f") => {
-            Some(relation(factor, other))
-        }
-        _ => None,
-    }
-}
-
-fn is_constant(expr: &Expr) -> bool {
-    match expr {
-        Expr::Value(_) => true,
-        Expr::UnaryOp { expr, .. } | Expr::Cast { expr, .. } | Expr::Nested(expr) => is_constant(expr),
-        _ => false,
-    }
-}
-
-/// A function's alias also names its column.
-fn unnest(array_exprs: Vec<Expr>, alias: Option<&TableAlias>, default: &str) -> TableFactor {
-    let mut alias = alias.cloned().unwrap_or_else(|| TableAlias {
-        explicit: true,
-        name: Ident::new(default),
-        columns: Vec::new(),
-        at: None,
-    });
-    if alias.columns.is_empty() {
-        alias.columns = vec![TableAliasColumnDef { name: alias.name.clone(), data_type: None }];
-    }
-    TableFactor::UNNEST {
-        alias: Some(alias),
-        array_exprs,
-        with_offset: false,
-        with_offset_alias: None,
-        with_ordinality: false,
-    }
-}
-
-fn relation(factor: &TableFactor, target: &str) -> TableFactor {
-    let mut changed = factor.clone();
-    if let TableFactor::Table { name, args, .. } = &mut changed {
-        *name = ObjectName::from(vec![Ident::new("pg_catalog"), Ident::new(target)]);
-        *args = None;
-    }
-    changed
 }

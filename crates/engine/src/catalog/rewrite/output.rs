@@ -3,39 +3,39 @@
 
 use sqlparser::ast::{Expr, Query, SelectItem, SetExpr, Statement};
 
-use super::{leaves, tree};
+use super::{Known, leaves, tree};
 
-pub(super) fn show_names(statement: &mut Statement) {
+pub(super) fn show_names(statement: &mut Statement, known: &Known) {
     match statement {
-        Statement::Query(query) => show_in_query(query),
-        Statement::Explain { statement, .. } => show_names(statement),
+        Statement::Query(query) => show_in_query(query, known),
+        Statement::Explain { statement, .. } => show_names(statement, known),
         _ => {}
     }
 }
 
-fn show_in_query(query: &mut Query) {
-    show_in_set(&mut query.body);
+fn show_in_query(query: &mut Query, known: &Known) {
+    show_in_set(&mut query.body, known);
 }
 
-fn show_in_set(body: &mut SetExpr) {
+fn show_in_set(body: &mut SetExpr, known: &Known) {
     match body {
         SetExpr::Select(select) => {
             for item in &mut select.projection {
-                show_item(item);
+                show_item(item, known);
             }
         }
-        SetExpr::Query(query) => show_in_query(query),
+        SetExpr::Query(query) => show_in_query(query, known),
         SetExpr::SetOperation { left, right, .. } => {
-            show_in_set(left);
-            show_in_set(right);
+            show_in_set(left, known);
+            show_in_set(right, known);
         }
         _ => {}
     }
 }
 
-fn show_item(item: &mut SelectItem) {
+fn show_item(item: &mut SelectItem, known: &Known) {
     let shown = match item {
-        SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } => shown(expr),
+        SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } => shown(expr, known),
         _ => None,
     };
     let Some(shown) = shown else { return };
@@ -49,7 +49,7 @@ fn show_item(item: &mut SelectItem) {
     }
 }
 
-fn shown(expr: &Expr) -> Option<Expr> {
+fn shown(expr: &Expr, known: &Known) -> Option<Expr> {
     match expr {
         Expr::Cast { expr: inner, data_type, .. } => {
             let kind = leaves::registered_kind(data_type)?;
@@ -61,10 +61,10 @@ fn shown(expr: &Expr) -> Option<Expr> {
             Some(tree::call(&format!("__weir_{kind}{}", crate::catalog::functions::NAME_SUFFIX), [expr.clone()]))
         }
         Expr::Identifier(_) | Expr::CompoundIdentifier(_) => {
-            let vector = leaves::is_vector(&tree::output_name(expr));
+            let vector = known.only_catalogs && leaves::is_vector(&tree::output_name(expr));
             vector.then(|| tree::call("__weir_vector_text", [expr.clone()]))
         }
-        Expr::Nested(inner) => shown(inner),
+        Expr::Nested(inner) => shown(inner, known),
         _ => None,
     }
 }

@@ -7,7 +7,7 @@ use sqlparser::ast::{
     TableWithJoins, Visit, Visitor, helpers::attached_token::AttachedToken,
 };
 
-use super::{CommonTables, tree};
+use super::{Known, tree};
 use crate::catalog::layout::{self, Layout};
 
 /// One thing that FROM names.
@@ -33,29 +33,29 @@ pub(super) enum Place {
     Unknown,
 }
 
-pub(super) fn sources(from: &[TableWithJoins], common: &CommonTables) -> Vec<Source> {
+pub(super) fn sources(from: &[TableWithJoins], known: &Known) -> Vec<Source> {
     let mut found = Vec::new();
     for table in from {
-        collect(table, common, &mut found);
+        collect(table, known, &mut found);
     }
     found
 }
 
-fn collect(table: &TableWithJoins, common: &CommonTables, found: &mut Vec<Source>) {
+fn collect(table: &TableWithJoins, known: &Known, found: &mut Vec<Source>) {
     for factor in std::iter::once(&table.relation).chain(table.joins.iter().map(|join| &join.relation)) {
         match factor {
-            TableFactor::NestedJoin { table_with_joins, alias: None } => collect(table_with_joins, common, found),
-            other => found.push(source(other, common)),
+            TableFactor::NestedJoin { table_with_joins, alias: None } => collect(table_with_joins, known, found),
+            other => found.push(source(other, known)),
         }
     }
 }
 
-fn source(factor: &TableFactor, common: &CommonTables) -> Source {
+fn source(factor: &TableFactor, known: &Known) -> Source {
     let named = |alias: &TableAlias| vec![vec![tree::folded(&alias.name)]];
     match factor {
         TableFactor::Table { name, alias, .. } => {
             let parts = tree::parts(name).unwrap_or_default();
-            let columns = relation(factor, common).map_or(Columns::Unknown, Columns::Catalog);
+            let columns = relation(factor, known).map_or(Columns::Unknown, Columns::Catalog);
             let bare = parts.last().map(|last| vec![last.clone()]);
             let qualifiers = match alias {
                 Some(alias) => named(alias),
@@ -92,11 +92,11 @@ fn derived_columns(query: &Query, alias: &TableAlias) -> Columns {
 }
 
 /// The catalog relation that a table factor names.
-pub(super) fn relation(factor: &TableFactor, common: &CommonTables) -> Option<&'static Layout> {
+pub(super) fn relation(factor: &TableFactor, known: &Known) -> Option<&'static Layout> {
     let TableFactor::Table { name, args: None, .. } = factor else { return None };
     let parts = tree::parts(name)?;
     match parts.as_slice() {
-        [name] if !common.contains(name) => layout::find(None, name),
+        [name] if !known.is_common(name) => layout::find(None, name),
         [schema, name] => layout::find(Some(schema), name),
         _ => None,
     }
@@ -127,8 +127,8 @@ pub(super) fn place(reference: &Expr, sources: &[Source]) -> Place {
 }
 
 /// Whether a column is one of the catalog relation, by its qualifier or by being no other source's.
-pub(super) fn is_of_relation(column: &Expr, name: &str, from: &[TableWithJoins], common: &CommonTables) -> bool {
-    let found = sources(from, common);
+pub(super) fn is_of_relation(column: &Expr, name: &str, from: &[TableWithJoins], known: &Known) -> bool {
+    let found = sources(from, known);
     let wanted = |source: &Source| matches!(source.columns, Columns::Catalog(layout) if layout.name == name);
     let (wanted, others): (Vec<Source>, Vec<Source>) = found.into_iter().partition(wanted);
     place(column, &wanted) == Place::Inside && place(column, &others) == Place::Outside

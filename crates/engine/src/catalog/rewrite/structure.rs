@@ -4,15 +4,15 @@ use std::{collections::HashSet, ops::ControlFlow};
 
 use sqlparser::ast::{Expr, Ident, Query, Select, SelectItem, SelectItemQualifiedWildcardKind, Statement, VisitorMut};
 
-use super::{CommonTables, REPEATED, correlated, empty, tree, walk};
+use super::{Known, REPEATED, correlated, empty, tree, walk};
 use crate::catalog::layout;
 
-pub(super) fn rewrite(statement: &mut Statement, common: &CommonTables) {
-    walk(statement, &mut Structure { common, joined: 0 });
+pub(super) fn rewrite(statement: &mut Statement, known: &Known) {
+    walk(statement, &mut Structure { known, joined: 0 });
 }
 
 struct Structure<'a> {
-    common: &'a CommonTables,
+    known: &'a Known,
     /// Joins made so far: each needs its own name.
     joined: usize,
 }
@@ -21,17 +21,17 @@ impl VisitorMut for Structure<'_> {
     type Break = ();
 
     fn post_visit_select(&mut self, select: &mut Select) -> ControlFlow<()> {
-        if empty::is_empty_select(select, self.common) {
+        if empty::is_empty_select(select, self.known) {
             empty::simplify(select);
         } else {
             self.answer_subqueries(select);
         }
-        name_outputs(select, self.common);
+        name_outputs(select, self.known);
         ControlFlow::Continue(())
     }
 
     fn post_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
-        empty::drop_order(query, self.common);
+        empty::drop_order(query, self.known);
         ControlFlow::Continue(())
     }
 }
@@ -39,7 +39,7 @@ impl VisitorMut for Structure<'_> {
 impl Structure<'_> {
     fn answer_subqueries(&mut self, select: &mut Select) {
         let mut visitor = Subqueries {
-            common: self.common,
+            known: self.known,
             joined: self.joined,
             joins: Vec::new(),
             depth: 0,
@@ -58,7 +58,7 @@ impl Structure<'_> {
 
 /// Replaces the subqueries of one select's own expressions.
 struct Subqueries<'a> {
-    common: &'a CommonTables,
+    known: &'a Known,
     joined: usize,
     joins: Vec<sqlparser::ast::Join>,
     depth: usize,
@@ -93,8 +93,8 @@ impl VisitorMut for Subqueries<'_> {
 impl Subqueries<'_> {
     fn answer(&mut self, expr: &Expr) -> Option<Expr> {
         let (query, wanted) = match expr {
-            Expr::Subquery(query) if empty::is_empty_query(query, self.common) => return Some(tree::null()),
-            Expr::Exists { subquery, negated } if empty::is_empty_query(subquery, self.common) => {
+            Expr::Subquery(query) if empty::is_empty_query(query, self.known) => return Some(tree::null()),
+            Expr::Exists { subquery, negated } if empty::is_empty_query(subquery, self.known) => {
                 return Some(tree::boolean(*negated));
             }
             Expr::Subquery(query) => (query, correlated::Wanted::Value),
@@ -107,7 +107,7 @@ impl Subqueries<'_> {
             return None;
         }
         let alias = format!("__weir_join_{}", self.joined);
-        let (join, answer) = correlated::as_join(query, wanted, &alias, self.common)?;
+        let (join, answer) = correlated::as_join(query, wanted, &alias, self.known)?;
         self.joined += 1;
         self.joins.push(join);
         Some(answer)
@@ -115,8 +115,8 @@ impl Subqueries<'_> {
 }
 
 /// Gives every computed output column PostgreSQL's name for it, and every repeated one a name of its own.
-fn name_outputs(select: &mut Select, common: &CommonTables) {
-    let starred = starred_columns(select, common);
+fn name_outputs(select: &mut Select, known: &Known) {
+    let starred = starred_columns(select, known);
     let mut taken: HashSet<String> = HashSet::new();
     let mut columns: Vec<Expr> = Vec::new();
     for item in &mut select.projection {
@@ -157,7 +157,7 @@ fn name_outputs(select: &mut Select, common: &CommonTables) {
 }
 
 /// The columns that `*` and `c.*` stand for, where they are of catalogs.
-fn starred_columns(select: &Select, common: &CommonTables) -> HashSet<String> {
+fn starred_columns(select: &Select, known: &Known) -> HashSet<String> {
     let mut names = HashSet::new();
     for item in &select.projection {
         let qualifier = match item {
@@ -167,7 +167,7 @@ fn starred_columns(select: &Select, common: &CommonTables) -> HashSet<String> {
         };
         for table in &select.from {
             for factor in std::iter::once(&table.relation).chain(table.joins.iter().map(|join| &join.relation)) {
-                if let Some(found) = starred_relation(factor, qualifier.as_deref(), common) {
+                if let Some(found) = starred_relation(factor, qualifier.as_deref(), known) {
                     names.extend(found.columns.iter().map(|column| column.name.to_owned()));
                 }
             }
@@ -179,9 +179,9 @@ fn starred_columns(select: &Select, common: &CommonTables) -> HashSet<String> {
 fn starred_relation(
     factor: &sqlparser::ast::TableFactor,
     qualifier: Option<&[String]>,
-    common: &CommonTables,
+    known: &Known,
 ) -> Option<&'static layout::Layout> {
-    let found = super::scope::relation(factor, common)?;
+    let found = super::scope::relation(factor, known)?;
     let sqlparser::ast::TableFactor::Table { name, alias, .. } = factor else { return None };
     let known = match alias {
         Some(alias) => vec![tree::folded(&alias.name)],

@@ -5,6 +5,8 @@ use sqlparser::ast::{
     Ident, ObjectName, ObjectNamePart, OrderByExpr, Value,
 };
 
+use crate::naming::name_of;
+
 /// An identifier as SQL reads it.
 pub(super) fn folded(ident: &Ident) -> String {
     weir_model::fold_identifier(&ident.value, ident.quote_style.is_some())
@@ -98,43 +100,16 @@ pub(super) fn placeholder() -> Expr {
     null()
 }
 
-/// The name PostgreSQL gives an output column that has none (`FigureColname`).
+/// The name PostgreSQL gives an output column that has none.
 pub(super) fn output_name(expr: &Expr) -> String {
-    named(expr).unwrap_or_else(|| "?column?".to_owned())
+    name_of(expr).or_else(|| type_of_cast(expr)).unwrap_or_else(|| "?column?".to_owned())
 }
 
-fn named(expr: &Expr) -> Option<String> {
-    match expr {
-        Expr::Identifier(ident) => Some(folded(ident)),
-        Expr::CompoundIdentifier(idents) => idents.last().map(folded),
-        Expr::CompoundFieldAccess { root, .. } => named(root),
-        Expr::Nested(inner) | Expr::Collate { expr: inner, .. } => named(inner),
-        Expr::Cast { expr: inner, data_type, .. } => {
-            let bare = data_type.to_string().to_ascii_lowercase();
-            let bare = bare.strip_prefix("pg_catalog.").unwrap_or(&bare).to_owned();
-            named(inner).filter(|name| name != "case").or(Some(bare.trim_matches('"').to_owned()))
-        }
-        Expr::Function(function) => parts(&function.name).and_then(|mut parts| parts.pop()),
-        Expr::Case { else_result, .. } => {
-            let from_else = else_result.as_deref().filter(|each| is_column(each)).and_then(named);
-            Some(from_else.unwrap_or_else(|| "case".to_owned()))
-        }
-        Expr::Exists { .. } => Some("exists".to_owned()),
-        Expr::Array(_) => Some("array".to_owned()),
-        Expr::Substring { .. } => Some("substring".to_owned()),
-        Expr::Trim { .. } => Some("btrim".to_owned()),
-        Expr::Extract { .. } => Some("extract".to_owned()),
-        Expr::Position { .. } => Some("position".to_owned()),
-        Expr::Subquery(query) => match query.body.as_ref() {
-            sqlparser::ast::SetExpr::Select(select) => match select.projection.first()? {
-                sqlparser::ast::SelectItem::UnnamedExpr(inner) => named(inner),
-                sqlparser::ast::SelectItem::ExprWithAlias { alias, .. } => Some(folded(alias)),
-                _ => None,
-            },
-            _ => None,
-        },
-        _ => None,
-    }
+/// A cast to a type of `pg_catalog` is named by the type, as every cast is.
+fn type_of_cast(expr: &Expr) -> Option<String> {
+    let Expr::Cast { data_type, .. } = expr else { return None };
+    let name = data_type.to_string().to_ascii_lowercase();
+    Some(name.strip_prefix("pg_catalog.").unwrap_or(&name).trim_matches('"').to_owned())
 }
 
 pub(super) fn is_column(expr: &Expr) -> bool {

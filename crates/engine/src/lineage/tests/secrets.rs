@@ -1,7 +1,7 @@
 //! Non-interference: two databases that differ only in masked values answer every statement alike, errors included.
 //!
-//! Statements are made at random from small grammars; a seed names each. Both databases have the same NULLs and the same
-//! equal values, which is what counting tells.
+//! Statements are made at random from small grammars; a seed names each. Both databases have the same NULLs and the
+//! same equal values, which is what counting tells.
 
 use std::fmt::Write as _;
 
