@@ -10,7 +10,7 @@ mod progress;
 mod tables;
 
 pub(crate) use self::{
-    agents::{AGENTS, DemoAgent, issue_keys},
+    agents::issue_keys,
     env_file::EnvFile,
     load::load,
     policies::lay_out,

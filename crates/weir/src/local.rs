@@ -9,7 +9,7 @@ mod versions;
 mod watch;
 
 pub(crate) use self::{
-    control::{Control, DirectoryReport, Recipient},
+    control::{Control, Recipient},
     signer::{load_or_make_key, mask_key},
     starter::{STARTER_ORG, lay_out, lay_out_files},
     watch::Watch,

@@ -1,12 +1,13 @@
 //! Makes client queries over the catalogs ones that DataFusion can plan, without changing what they mean.
 //!
-//! The tree is changed in place, never printed and parsed again. Three passes:
+//! The tree is changed in place, never printed and parsed again. Four passes:
 //!
-//! 1. [`output`]: what the outermost select shows: a `reg…` value shows as a name.
-//! 2. [`leaves`]: expression by expression: `OPERATOR(pg_catalog.~)`, `COLLATE`, type and function names, `reg…` casts,
+//! 1. [`names`]: output columns are named after the expressions as written.
+//! 2. [`output`]: what the outermost select shows: a `reg…` value shows as a name.
+//! 3. [`leaves`]: expression by expression: `OPERATOR(pg_catalog.~)`, `COLLATE`, type and function names, `reg…` casts,
 //!    `ARRAY(SELECT …)`, set-returning functions.
-//! 3. [`structure`]: select by select, innermost first: what reads a relation that is always empty is answered by that;
-//!    correlated scalar subqueries over catalogs become left joins; nameless or repeated output columns get a name.
+//! 4. [`structure`]: select by select, innermost first: what reads a relation that is always empty is answered by that,
+//!    and correlated scalar subqueries over catalogs become left joins.
 //!
 //! A query that still cannot be planned fails there with a refusal: no answer is made up.
 
@@ -15,6 +16,7 @@ mod empty;
 mod factors;
 mod leaves;
 mod literals;
+mod names;
 mod output;
 mod scope;
 mod structure;
@@ -34,6 +36,7 @@ pub(crate) fn shown_name(name: &str) -> &str {
 
 pub(crate) fn rewrite(mut statement: Statement) -> Statement {
     let known = Known::of(&statement);
+    names::give(&mut statement, &known);
     output::show_names(&mut statement, &known);
     leaves::rewrite(&mut statement, &known);
     structure::rewrite(&mut statement, &known);
@@ -131,7 +134,7 @@ mod tests {
         check("SELECT CAST(oid AS pg_catalog.text) FROM pg_am", "SELECT CAST(oid AS TEXT) AS \"oid\" FROM pg_am");
         check(
             "SELECT x FROM pg_catalog.unnest('{a,b}'::pg_catalog.text[]) AS x",
-            "SELECT x FROM UNNEST(ARRAY['a'::pg_catalog.TEXT, 'b'::pg_catalog.TEXT]) AS x (x)",
+            "SELECT x FROM UNNEST(ARRAY['a'::TEXT, 'b'::TEXT]) AS x (x)",
         );
     }
 
@@ -152,7 +155,7 @@ mod tests {
         check("SELECT count(*) FROM pg_trigger", "SELECT count(*) AS \"count\" FROM pg_trigger");
         check(
             "SELECT amname, ARRAY(SELECT tgname FROM pg_trigger) FROM pg_am LEFT JOIN pg_policy ON true",
-            "SELECT amname, __weir_no_texts() AS \"__weir_no_texts\" FROM pg_am LEFT JOIN pg_policy ON true",
+            "SELECT amname, __weir_no_texts() AS \"array\" FROM pg_am LEFT JOIN pg_policy ON true",
         );
         check(
             "WITH pg_trigger AS (SELECT 1 AS a) SELECT a FROM pg_trigger",

@@ -241,6 +241,29 @@ fn catalogs_and_tables_join() {
 }
 
 #[test]
+fn columns_are_named_as_postgres_names_them() {
+    let world = world();
+    let check = |sql: &str, expected: &[&str]| {
+        let planned = world.plan(sql, &[]).unwrap();
+        let names: Vec<&str> = planned.columns().unwrap().iter().map(|column| column.name.as_str()).collect();
+        assert_eq!(names, expected, "{sql}");
+    };
+    check(
+        "SELECT oid, *, NULL, 1 FROM pg_am",
+        &["oid", "oid", "amname", "amhandler", "amtype", "?column?", "?column?"],
+    );
+    check(
+        "SELECT c.oid::regclass, pg_get_userbyid(relowner), ARRAY(SELECT tgname FROM pg_trigger), (SELECT n.nspname FROM
+         pg_namespace n WHERE n.oid = c.relnamespace), 'pg_am'::regclass FROM pg_class c",
+        &["oid", "pg_get_userbyid", "array", "nspname", "regclass"],
+    );
+    check(
+        "SELECT pubname, NULL, 'r' = ANY (evttags) FROM pg_publication, pg_event_trigger",
+        &["pubname", "?column?", "?column?"],
+    );
+}
+
+#[test]
 fn a_scalar_subquery_has_one_row() {
     let world = world();
     world.refused(
