@@ -1,5 +1,6 @@
 """Two analysts see disjoint rows whose union is the admin's, by whatever way rows can be asked for."""
 
+import time
 from collections import Counter
 
 import psycopg
@@ -34,7 +35,7 @@ WAYS = {
     "distinct": "SELECT DISTINCT {key} FROM {table}",
     "window": "SELECT {key} FROM (SELECT *, row_number() OVER () AS n FROM {table}) q",
     "order and limit": "SELECT {key} FROM {table} ORDER BY {key} LIMIT 1000000",
-    "view": "SELECT {key} FROM all_{table}",
+    "view": "SELECT {key} FROM views.all_{table}",
 }
 
 
@@ -44,9 +45,21 @@ def rows(connection, sql, **options):
 
 @pytest.fixture(scope="session", autouse=True)
 def views(weir):
+    """Views of every table, which a rule added to the running server's policy lets analysts read."""
     with psycopg.connect(weir.urls["ADMIN"], autocommit=True) as admin:
+        admin.execute("CREATE SCHEMA views")
         for table in TABLES:
-            admin.execute(f"CREATE VIEW all_{table} AS SELECT * FROM {table}")
+            admin.execute(f"CREATE VIEW views.all_{table} AS SELECT * FROM {table}")
+    with open(weir.data / "policies" / "acme" / "access.cedar", "a") as rules:
+        rules.write('\npermit (principal in Role::"analyst", action == Action::"select", resource in Schema::"views");\n')
+    with psycopg.connect(weir.urls["ANALYST_EU"], autocommit=True) as analyst:
+        for _ in range(40):
+            try:
+                analyst.execute("SELECT count(*) FROM views.all_region")
+                return
+            except psycopg.errors.UndefinedTable:
+                time.sleep(0.05)
+    pytest.fail("the added rule was not in force after two seconds")
 
 
 @pytest.mark.parametrize("way", WAYS)

@@ -26,7 +26,7 @@ pub(crate) struct Bindings {
     parameters: Vec<ScalarValue>,
     /// Microseconds since 1970-01-01 UTC: one instant for the whole statement.
     now: i64,
-    identity: SessionIdentity,
+    identity: Arc<SessionIdentity>,
     schema: String,
     settings: Arc<HashMap<String, String>>,
 }
@@ -39,7 +39,7 @@ impl Bindings {
     pub(crate) fn new(
         types: &[ColumnType],
         values: &[Value],
-        identity: &SessionIdentity,
+        identity: &Arc<SessionIdentity>,
         search_path: &[String],
         settings: Arc<HashMap<String, String>>,
     ) -> Result<Bindings> {
@@ -58,7 +58,7 @@ impl Bindings {
         Ok(Bindings {
             parameters,
             now: chrono::Utc::now().timestamp_micros(),
-            identity: identity.clone(),
+            identity: Arc::clone(identity),
             schema: search_path.first().cloned().unwrap_or_default(),
             settings,
         })

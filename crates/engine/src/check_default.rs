@@ -25,7 +25,7 @@ impl EngineSession {
     ) -> Result<()> {
         let planning = Planning::new(self, snapshot, governance);
         let constant = Constant::bind(&planning.binder(), default, &[])?;
-        let bindings = Bindings::new(&[], &[], self.identity(), &snapshot.search_path, self.settings())?;
+        let bindings = Bindings::new(&[], &[], self.shared_identity(), &snapshot.search_path, self.settings())?;
         let value = constant.evaluate(&bindings, 1)?;
         coerce::to_type(&value, column_type, Context::Column(column)).map(drop)
     }

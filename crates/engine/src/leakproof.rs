@@ -30,6 +30,9 @@ impl OptimizerRule for Leakproof {
         plan: LogicalPlan,
         _config: &dyn OptimizerConfig,
     ) -> Result<Transformed<LogicalPlan>, DataFusionError> {
+        if let Some(lifted) = lift_constant_filter(&plan) {
+            return Ok(Transformed::yes(lifted));
+        }
         let LogicalPlan::Filter(filter) = plan else { return Ok(Transformed::no(plan)) };
         let Some(barrier) = Barrier::of(&filter.input) else { return Ok(Transformed::no(LogicalPlan::Filter(filter))) };
         let LogicalPlan::TableScan(scan) = barrier.input() else {
@@ -55,6 +58,15 @@ impl OptimizerRule for Leakproof {
             None => input,
         }))
     }
+}
+
+/// A condition without columns (`(SELECT count(*) FROM t) > 0`) is not held back by the barrier's columns, so the
+/// optimiser's own rule pushes it below; it goes back above.
+fn lift_constant_filter(plan: &LogicalPlan) -> Option<LogicalPlan> {
+    let barrier = Barrier::of(plan)?;
+    let LogicalPlan::Filter(filter) = barrier.input() else { return None };
+    let below = barrier.with_input(filter.input.as_ref().clone()).into_plan();
+    Some(LogicalPlan::Filter(Filter::new(filter.predicate.clone(), Arc::new(below))))
 }
 
 /// Comparisons, and AND, OR and NOT of them.

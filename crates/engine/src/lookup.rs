@@ -127,11 +127,13 @@ impl KeyLookup {
             return Ok(None);
         }
         let filters: Vec<&Expr> = shape.scan.filters.iter().flat_map(split_conjunction).collect();
-        let Some(key) = key_parts(raw, &filters) else { return Ok(None) };
+        let Some((key, settled)) = key_parts(raw, &filters) else { return Ok(None) };
+        // What the lookup itself makes true is not asked again.
+        let open = filters.iter().enumerate().filter(|(place, _)| !settled.contains(place)).map(|(_, filter)| *filter);
         let predicates: Vec<Expr> = shape
             .policy
             .into_iter()
-            .chain(filters)
+            .chain(open)
             .chain(shape.residual.iter().copied())
             .map(|expr| unnormalize_col(expr.clone()))
             .collect();
@@ -192,15 +194,18 @@ impl KeyLookup {
     }
 }
 
-/// For each key column the constant it must equal; None where one has none.
-fn key_parts(raw: &RawTable, filters: &[&Expr]) -> Option<Vec<KeyPart>> {
+/// For each key column the constant it must equal, and the filters that say so; None where a column has none.
+fn key_parts(raw: &RawTable, filters: &[&Expr]) -> Option<(Vec<KeyPart>, Vec<usize>)> {
     raw.primary_key()
         .iter()
         .map(|index| {
             let field = raw.schema_ref().fields().get(*index)?;
-            filters.iter().find_map(|filter| equal_constant(filter, field, raw.column_type(*index)))
+            filters.iter().enumerate().find_map(|(place, filter)| {
+                equal_constant(filter, field, raw.column_type(*index)).map(|part| (part, place))
+            })
         })
-        .collect()
+        .collect::<Option<Vec<(KeyPart, usize)>>>()
+        .map(|parts| parts.into_iter().unzip())
 }
 
 fn equal_constant(filter: &Expr, field: &Field, column_type: ColumnType) -> Option<KeyPart> {

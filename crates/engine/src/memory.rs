@@ -33,8 +33,8 @@ impl GlobalBudget {
 
 /// One statement's pool.
 ///
-/// Consumers that can spill share evenly what those that cannot have left, so that the first sort does not take what the
-/// second needs; told no, they spill.
+/// When three quarters are taken, consumers that can spill share evenly what those that cannot have left, so that the
+/// first sort does not take what the second needs; told no, they spill.
 ///
 /// INVARIANT: what it holds of the global budget is what it holds itself; its drop gives back the rest, so a statement
 /// that ends in any way leaks nothing.
@@ -116,13 +116,16 @@ impl MemoryPool for StatementPool {
             DataFusionError::ResourcesExhausted(format!("{name} needs {additional} bytes; {whose} limit {limit}"))
         };
         let mut held = self.held.lock();
-        if consumer.can_spill() {
+        let total = held.total().saturating_add(additional);
+        if total > self.limit {
+            return Err(refuse("statement", self.limit));
+        }
+        // A share is asked for only when memory runs low: most plans that could spill need not.
+        if consumer.can_spill() && total > self.limit - self.limit / 4 {
             let share = self.limit.saturating_sub(held.by_others) / held.spilling_consumers.max(1);
             if reservation.size().saturating_add(additional) > share {
                 return Err(refuse("share", share));
             }
-        } else if held.total().saturating_add(additional) > self.limit {
-            return Err(refuse("statement", self.limit));
         }
         if !take(&self.global.used, self.global.limit, additional) {
             return Err(refuse("global", self.global.limit));
@@ -181,7 +184,7 @@ mod tests {
         let first = MemoryConsumer::new("first").with_can_spill(true).register(&pool);
         let second = MemoryConsumer::new("second").with_can_spill(true).register(&pool);
         fixed.try_grow(20).unwrap();
-        first.try_grow(41).unwrap_err();
+        first.try_grow(60).unwrap_err();
         first.try_grow(40).unwrap();
         second.try_grow(40).unwrap();
         fixed.try_grow(1).unwrap_err();

@@ -36,14 +36,14 @@ const PLANNING_STACK_BYTES: usize = 64 << 20;
 #[derive(Debug)]
 pub struct EngineSession {
     engine: Arc<Engine>,
-    identity: SessionIdentity,
+    identity: Arc<SessionIdentity>,
     settings: RwLock<Arc<HashMap<String, String>>>,
     options: Arc<ConfigOptions>,
 }
 
 impl EngineSession {
     pub(crate) fn new(engine: Arc<Engine>, identity: SessionIdentity) -> EngineSession {
-        EngineSession { engine, identity, settings: RwLock::default(), options: Arc::new(config_options()) }
+        EngineSession { engine, identity: Arc::new(identity), settings: RwLock::default(), options: Arc::new(config_options()) }
     }
 
     /// What `current_setting(name)` answers. Names are lower case; values change no plan.
@@ -66,6 +66,10 @@ impl EngineSession {
 
     #[must_use]
     pub fn identity(&self) -> &SessionIdentity {
+        &self.identity
+    }
+
+    pub(crate) fn shared_identity(&self) -> &Arc<SessionIdentity> {
         &self.identity
     }
 

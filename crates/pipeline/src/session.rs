@@ -158,6 +158,12 @@ impl Session {
         self.settings.take_changes()
     }
 
+    /// The columns of a cursor that DECLARE opened: clients describe it like a portal.
+    #[must_use]
+    pub fn cursor_columns(&self, name: &str) -> Option<Arc<[weir_engine::Column]>> {
+        self.cursors.get(name).ok().map(|(columns, _)| columns)
+    }
+
     /// Applies a setting that the client gave at start-up, as SET would.
     ///
     /// # Errors

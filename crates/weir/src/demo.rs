@@ -9,9 +9,4 @@ mod policies;
 mod progress;
 mod tables;
 
-pub(crate) use self::{
-    agents::issue_keys,
-    env_file::EnvFile,
-    load::load,
-    policies::lay_out,
-};
+pub(crate) use self::{agents::issue_keys, env_file::EnvFile, load::load, policies::lay_out};

@@ -1,5 +1,7 @@
 //! Logs on stderr, and the recorder that `/metrics` reads.
 
+use std::io::IsTerminal;
+
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tracing_subscriber::EnvFilter;
 
@@ -19,7 +21,8 @@ const SECONDS: &[f64] = &[
 pub(crate) fn start_logs(config: &Config) -> Result<(), Failure> {
     let filter = EnvFilter::try_new(&config.log_level)
         .map_err(|error| Failure::new(format!("`log.level` is `{}`: {error}", config.log_level)))?;
-    let builder = tracing_subscriber::fmt().with_writer(std::io::stderr).with_env_filter(filter);
+    let colours = std::io::stderr().is_terminal();
+    let builder = tracing_subscriber::fmt().with_writer(std::io::stderr).with_ansi(colours).with_env_filter(filter);
     let started = match config.log_format {
         LogFormat::Text => builder.with_target(false).try_init(),
         LogFormat::Json => builder.json().flatten_event(true).try_init(),

@@ -48,6 +48,10 @@ pub trait BackendSession: Sized + Send + 'static {
     fn reported_parameters(&self) -> Vec<(&'static str, String)>;
     /// Reported parameters that changed since the last call.
     fn take_parameter_changes(&mut self) -> Vec<(&'static str, String)>;
+    /// The columns of a cursor that DECLARE opened: clients describe it like a portal.
+    fn cursor_columns(&self, _name: &str) -> Option<Arc<[Column]>> {
+        None
+    }
     /// Applies a setting that the client gave at start-up, as SET would.
     fn configure(&mut self, name: &str, value: &str) -> impl Future<Output = Result<()>> + Send;
 

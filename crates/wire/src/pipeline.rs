@@ -65,6 +65,10 @@ impl BackendSession for Session {
         Session::reported_parameters(self)
     }
 
+    fn cursor_columns(&self, name: &str) -> Option<Arc<[Column]>> {
+        Session::cursor_columns(self, name)
+    }
+
     fn take_parameter_changes(&mut self) -> Vec<(&'static str, String)> {
         Session::take_parameter_changes(self)
     }

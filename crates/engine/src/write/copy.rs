@@ -84,7 +84,7 @@ impl EngineSession {
             .filter_map(|place| schema.columns().get(*place))
             .map(|column| (column.name.clone(), column.column_type))
             .collect();
-        let bindings = Bindings::new(&[], &[], self.identity(), &snapshot.search_path, self.settings())?;
+        let bindings = Bindings::new(&[], &[], self.shared_identity(), &snapshot.search_path, self.settings())?;
         Ok(CopyTarget { object: table.clone(), schema, places, names, defaults, check, bindings })
     }
 }

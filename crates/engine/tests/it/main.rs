@@ -8,6 +8,7 @@
     reason = "a test fails by panicking"
 )]
 
+mod catalogs;
 mod functions;
 mod leaks;
 mod limits;

@@ -72,7 +72,7 @@ pub(crate) fn pass(
     let mut settled = true;
     for (object, action) in stated.objects.iter() {
         let found = exists(&stated.version, object) || object.name() == "*";
-        if !policy.may_know(&principal, object) || (!found && *action != Action::Create) {
+        if *action != Action::Create && (!found || !policy.may_know(&principal, object)) {
             return Err(undefined(object));
         }
         let decision = policy.decide(&principal, &Request { action: *action, object, context: &context });

@@ -78,7 +78,12 @@ fn collect(
         }
     }
     for used in statement.uses() {
-        let Some(object) = resolve(&used.name, version, search_path)? else { continue };
+        let object = match resolve(&used.name, version, search_path)? {
+            Some(object) => object,
+            None if used.action == Action::Select => continue,
+            // A write to the catalogs: the isolation gate refuses it by its schema.
+            None => catalog_object(&used.name)?,
+        };
         let missing_and_fine =
             matches!(statement.kind(), Kind::Drop(drop) if drop.if_exists) && !exists(version, &object);
         if !missing_and_fine {
@@ -101,6 +106,11 @@ fn open_view(sql: &str, version: &Version, depth: usize, objects: &mut BTreeSet<
     }
     let path = [ObjectName::DEFAULT_SCHEMA.to_owned()];
     weir_sql::parse(sql)?.iter().try_for_each(|inner| collect(inner, version, &path, depth + 1, objects))
+}
+
+fn catalog_object(name: &RawName) -> Result<ObjectName> {
+    let schema = name.schema.as_deref().unwrap_or("pg_catalog");
+    ObjectName::new(schema, &name.name).map_err(|why| Refusal::new(Code::InvalidName, why.to_string()))
 }
 
 /// What stands for a whole schema where a decision needs an object.

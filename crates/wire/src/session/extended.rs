@@ -103,6 +103,7 @@ impl<S: BackendSession> Conversation<S> {
     pub(super) fn describe(&mut self, body: &[u8]) -> Result<(), Stop> {
         let output = &mut self.connection.output;
         let (target, name) = frontend::target(body)?;
+        let cursor;
         let (columns, formats) = match target {
             Target::Statement => {
                 let statement = self.statements.get(name).ok_or_else(|| no_statement(name))?;
@@ -110,8 +111,12 @@ impl<S: BackendSession> Conversation<S> {
                 (statement.columns(), &Formats::AllText)
             }
             Target::Portal => {
-                let portal = self.portals.get(name).ok_or_else(|| no_portal(name))?;
-                (portal.statement.columns(), &portal.formats)
+                if let Some(portal) = self.portals.get(name) {
+                    (portal.statement.columns(), &portal.formats)
+                } else {
+                    cursor = Some(self.session.cursor_columns(name).ok_or_else(|| no_portal(name))?);
+                    (cursor.as_ref(), &Formats::AllText)
+                }
             }
         };
         match columns {
