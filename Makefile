@@ -40,13 +40,17 @@ test: test-rust $(SUITES)
 test-prepare:
 	tests/prepare
 
-.PHONY: test-rust
-test-rust: test-prepare
-	cargo test --release --workspace --locked
+# One optimised build serves the tests in Rust and every suite: debug builds are too slow for their data.
+.PHONY: test-build
+test-build:
+	cargo test --workspace --release --locked --no-run
 
-# The suites use the optimised program that the tests in Rust have just built; one build serves both.
+.PHONY: test-rust
+test-rust: test-prepare test-build
+	cargo test --workspace --release --locked
+
 .PHONY: $(SUITES)
-$(SUITES): test-%: test-prepare test-rust
+$(SUITES): test-%: test-prepare test-build
 	source "$$(tests/prepare --environment)"
 	TEST_WEIR='$(abspath $(TARGET))/release/weir' tests/$*/run
 

@@ -121,7 +121,7 @@ impl Engine {
     /// A plan has several sorts at a time; together they keep a small part of the statement's memory.
     pub(crate) fn sort_reservation(&self) -> usize {
         let limit = usize::try_from(self.options.statement_memory_bytes).unwrap_or(usize::MAX);
-        (limit / 32).min(SORT_RESERVATION_MAX)
+        (limit / 10).min(SORT_RESERVATION_MAX)
     }
 
     pub(crate) fn threads(&self) -> usize {

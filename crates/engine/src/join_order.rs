@@ -10,7 +10,10 @@ mod cardinality;
 use std::{collections::HashSet, sync::Arc};
 
 use datafusion::{
-    common::{Column, DataFusionError, JoinType, NullEquality, tree_node::{Transformed, TreeNode}},
+    common::{
+        Column, DataFusionError, JoinType, NullEquality,
+        tree_node::{Transformed, TreeNode},
+    },
     logical_expr::{Expr, Filter, Join, JoinConstraint, LogicalPlan, Projection, utils::conjunction},
     optimizer::{ApplyOrder, OptimizerConfig, OptimizerRule},
 };

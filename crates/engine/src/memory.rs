@@ -33,8 +33,8 @@ impl GlobalBudget {
 
 /// One statement's pool.
 ///
-/// When three quarters are taken, consumers that can spill share evenly what those that cannot have left, so that the
-/// first sort does not take what the second needs; told no, they spill.
+/// When three quarters are taken, consumers that can spill share those evenly, less what the others hold, so that the
+/// first sort does not take what the second needs; told no, they spill. The last quarter is for those that cannot.
 ///
 /// INVARIANT: what it holds of the global budget is what it holds itself; its drop gives back the rest, so a statement
 /// that ends in any way leaks nothing.
@@ -121,8 +121,9 @@ impl MemoryPool for StatementPool {
             return Err(refuse("statement", self.limit));
         }
         // A share is asked for only when memory runs low: most plans that could spill need not.
-        if consumer.can_spill() && total > self.limit - self.limit / 4 {
-            let share = self.limit.saturating_sub(held.by_others) / held.spilling_consumers.max(1);
+        let shared = self.limit - self.limit / 4;
+        if consumer.can_spill() && total > shared {
+            let share = shared.saturating_sub(held.by_others) / held.spilling_consumers.max(1);
             if reservation.size().saturating_add(additional) > share {
                 return Err(refuse("share", share));
             }
@@ -186,9 +187,12 @@ mod tests {
         fixed.try_grow(20).unwrap();
         first.try_grow(60).unwrap_err();
         first.try_grow(40).unwrap();
-        second.try_grow(40).unwrap();
+        second.try_grow(15).unwrap();
+        second.try_grow(20).unwrap_err();
+        second.try_grow(10).unwrap();
+        fixed.try_grow(15).unwrap();
         fixed.try_grow(1).unwrap_err();
         drop(second);
-        first.try_grow(40).unwrap();
+        first.try_grow(1).unwrap_err();
     }
 }

@@ -43,7 +43,12 @@ pub struct EngineSession {
 
 impl EngineSession {
     pub(crate) fn new(engine: Arc<Engine>, identity: SessionIdentity) -> EngineSession {
-        EngineSession { engine, identity: Arc::new(identity), settings: RwLock::default(), options: Arc::new(config_options()) }
+        EngineSession {
+            engine,
+            identity: Arc::new(identity),
+            settings: RwLock::default(),
+            options: Arc::new(config_options()),
+        }
     }
 
     /// What `current_setting(name)` answers. Names are lower case; values change no plan.

@@ -89,7 +89,8 @@ pub(crate) fn exists(mut query: ast::Query, negated: bool) -> ast::Expr {
         columns: Vec::new(),
         at: None,
     };
-    let from = ast::TableFactor::Derived { lateral: false, subquery: Box::new(query), alias: Some(alias), sample: None };
+    let from =
+        ast::TableFactor::Derived { lateral: false, subquery: Box::new(query), alias: Some(alias), sample: None };
     ast::Expr::Subquery(Box::new(select(vec![output], from, None)))
 }
 

@@ -59,7 +59,12 @@ impl StatementMemory {
     }
 
     /// What this very bundle allowed this very principal on these very objects.
-    pub(crate) fn allowed(&self, policy: &Arc<Policy>, principal: &Arc<Principal>, objects: &Objects) -> Option<Allowed> {
+    pub(crate) fn allowed(
+        &self,
+        policy: &Arc<Policy>,
+        principal: &Arc<Principal>,
+        objects: &Objects,
+    ) -> Option<Allowed> {
         let memory = self.0.lock();
         let names = memory.as_ref().filter(|names| Arc::ptr_eq(&names.objects, objects))?;
         let allowed = names.allowed.as_ref()?;

@@ -14,8 +14,8 @@ use crate::{
         row_filter::{self, Governed},
         snapshot, startup, statement, tier,
     },
-    plan_cache::PlanSource,
     memory::StatementMemory,
+    plan_cache::PlanSource,
     plane::DataPlane,
     session::SessionFacts,
 };
@@ -63,8 +63,8 @@ async fn pass_gates(traveller: &Traveller<'_>, verdict: &mut policy::Verdict) ->
 
     let newest = |database: &Arc<Database>| traveller.version.clone().unwrap_or_else(|| database.version());
     let version = newest(&admitted.paced.standing.0.database);
-    let stated =
-        clock.lap("6 statement", statement::pass(admitted, statement, version, facts, traveller.search_path, memory))?;
+    let stated = clock
+        .lap("6 statement", statement::pass(admitted, statement, version, facts, traveller.search_path, memory))?;
     let appending = clock.lap("7 append only", ledger::pass(stated))?;
     let included = clock.lap("8 tier", tier::pass(appending, options.tier_gate))?;
     let isolated = clock.lap("9 isolation", isolation::pass(included))?;

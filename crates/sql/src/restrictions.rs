@@ -48,9 +48,7 @@ struct Walk;
 impl Walk {
     fn refuse<const N: usize>(cases: [(bool, &str); N]) -> ControlFlow<Refusal> {
         match cases.into_iter().find(|(present, _)| *present) {
-            Some((_, what)) => {
-                ControlFlow::Break(Refusal::unsupported(what).hint("write the statement without it"))
-            }
+            Some((_, what)) => ControlFlow::Break(Refusal::unsupported(what).hint("write the statement without it")),
             None => ControlFlow::Continue(()),
         }
     }

@@ -212,7 +212,27 @@ fn mentions_catalog(tokens: &[TokenWithSpan]) -> bool {
                 || name.starts_with("pg_")
                 || matches!(
                     name.as_str(),
-                    "regclass" | "regtype" | "regproc" | "regprocedure" | "regnamespace" | "regrole" | "regoper"
+                    "current_schemas"
+                        | "format_type"
+                        | "has_any_column_privilege"
+                        | "has_column_privilege"
+                        | "has_database_privilege"
+                        | "has_schema_privilege"
+                        | "has_table_privilege"
+                        | "obj_description"
+                        | "col_description"
+                        | "shobj_description"
+                        | "quote_ident"
+                        | "to_regclass"
+                        | "to_regtype"
+                        | "to_regnamespace"
+                        | "regclass"
+                        | "regtype"
+                        | "regproc"
+                        | "regprocedure"
+                        | "regnamespace"
+                        | "regrole"
+                        | "regoper"
                 )
         }
         _ => false,

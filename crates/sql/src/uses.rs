@@ -1,6 +1,6 @@
 use std::{collections::BTreeSet, ops::ControlFlow, ptr};
 
-use sqlparser::ast::{Expr, ObjectName, Query, Visit, Visitor};
+use sqlparser::ast::{Expr, ObjectName, Query, TableFactor, Visit, Visitor};
 use weir_model::{Action, Refusal, Result};
 
 use crate::names::{RawName, fold, raw_name};
@@ -24,7 +24,7 @@ impl Uses {
 
     /// Everything that `tree` reads.
     pub(crate) fn add_reads(&mut self, tree: &impl Visit) -> Result<()> {
-        let mut walk = Walk { uses: &mut self.0, scopes: Vec::new() };
+        let mut walk = Walk { uses: &mut self.0, scopes: Vec::new(), functions: Vec::new() };
         match tree.visit(&mut walk) {
             ControlFlow::Continue(()) => Ok(()),
             ControlFlow::Break(refusal) => Err(refusal),
@@ -63,10 +63,19 @@ struct Scope {
 struct Walk<'a> {
     uses: &'a mut BTreeSet<ObjectUse>,
     scopes: Vec<Scope>,
+    /// Addresses of names in FROM that are calls (`generate_series(1, 3)`), not tables.
+    functions: Vec<*const ObjectName>,
 }
 
 impl Visitor for Walk<'_> {
     type Break = Refusal;
+
+    fn pre_visit_table_factor(&mut self, factor: &TableFactor) -> ControlFlow<Refusal> {
+        if let TableFactor::Table { name, args: Some(_), .. } = factor {
+            self.functions.push(ptr::from_ref(name));
+        }
+        ControlFlow::Continue(())
+    }
 
     fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<Refusal> {
         let ctes: Vec<(String, *const Query)> = query
@@ -93,6 +102,9 @@ impl Visitor for Walk<'_> {
     }
 
     fn pre_visit_relation(&mut self, relation: &ObjectName) -> ControlFlow<Refusal> {
+        if self.functions.iter().any(|function| ptr::eq(*function, relation)) {
+            return ControlFlow::Continue(());
+        }
         let name = match raw_name(relation) {
             Ok(name) => name,
             Err(refusal) => return ControlFlow::Break(refusal),

@@ -197,7 +197,12 @@ impl<'a> Planning<'a> {
             options: Arc::clone(options),
             aliases: Arc::new(AliasGenerator::new()),
         };
-        let plan = self.session.engine().optimizer(&self.snapshot.version).optimize(plan, &config, |_, _| {}).map_err(refused)?;
+        let plan = self
+            .session
+            .engine()
+            .optimizer(&self.snapshot.version)
+            .optimize(plan, &config, |_, _| {})
+            .map_err(refused)?;
         verify.optimised(&plan).map_err(refused)?;
         let facts = Facts::of(&plan, self.snapshot)?;
         let schema = Arc::clone(plan.schema().inner());

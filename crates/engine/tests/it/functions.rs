@@ -35,7 +35,10 @@ fn strings_numbers_and_dates() {
     );
     check("date_trunc('month', timestamp '2024-05-17 10:00:00')", "2024-05-01T00:00:00");
     check("extract(year FROM date '2024-05-17'), date_part('month', date '2024-05-17')", "2024|5");
-    check("date '2024-01-31' + interval '1 day', date '2024-01-31' + interval '1 hour'", "2024-02-01|2024-01-31T01:00:00");
+    check(
+        "date '2024-01-31' + interval '1 day', date '2024-01-31' + interval '1 hour'",
+        "2024-02-01|2024-01-31T01:00:00",
+    );
     check("timestamp '2024-01-01 10:00' + interval '90 minutes', 'yes'::boolean", "2024-01-01T11:30:00|true");
     check("to_char(timestamp '2024-05-07 14:03:09', 'YYYY-MM-DD HH24:MI:SS')", "2024-05-07 14:03:09");
     check(

@@ -54,7 +54,8 @@ fn joins_subqueries_and_set_operations() {
         "SELECT r.code, (SELECT max(o.amount) FROM orders o WHERE o.region = r.code) FROM regions r ORDER BY 1",
         &["eu|30.25", "us|20.00"],
     );
-    world.check("SELECT EXISTS (SELECT 1 FROM orders WHERE id = 1), NOT EXISTS (SELECT 1 FROM orders)", &["true|false"]);
+    world
+        .check("SELECT EXISTS (SELECT 1 FROM orders WHERE id = 1), NOT EXISTS (SELECT 1 FROM orders)", &["true|false"]);
     world.check("SELECT code, EXISTS (SELECT 1 FROM orders o WHERE o.region = r.code AND o.amount > 25) FROM regions r ORDER BY 1", &[
         "eu|true", "us|false",
     ]);

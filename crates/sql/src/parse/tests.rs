@@ -27,6 +27,7 @@ fn uses_are_found_at_every_depth() {
     );
     check("SELECT 1 FROM a UNION SELECT 2 FROM b EXCEPT TABLE c", &["select a", "select b"]);
     check("SELECT * FROM a JOIN LATERAL (SELECT * FROM b WHERE b.x = a.x) q ON true", &["select a", "select b"]);
+    check("SELECT * FROM generate_series(1, 3) AS g, t", &["select t"]);
     check("SELECT * FROM t ORDER BY (SELECT count(*) FROM u)", &["select t", "select u"]);
     check("INSERT INTO t SELECT * FROM u", &["insert t", "select u"]);
     check("INSERT INTO t VALUES (1, (SELECT max(x) FROM u))", &["insert t", "select u"]);

@@ -21,13 +21,13 @@ pub(super) struct Up {
     #[arg(long)]
     demo: bool,
     /// TPC-H scale factor of the demo [default: 0.1]
-    #[arg(long, value_name = "N", requires = "demo")]
+    #[arg(long, value_name = "N")]
     scale: Option<String>,
     /// Certificate chain, PEM [default: a self-signed one, made at the first start]
-    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    #[arg(long, value_name = "FILE")]
     tls_cert: Option<String>,
     /// Private key of the certificate, PEM
-    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    #[arg(long, value_name = "FILE")]
     tls_key: Option<String>,
 }
 

@@ -28,6 +28,9 @@ use crate::{
 /// Longest path of a Unix socket (`sun_path` of Linux, without its terminating zero).
 const SOCKET_PATH_BYTES_MAX: usize = 107;
 
+/// Open files beside connections: tables, logs, spills.
+const DESCRIPTORS_BESIDE: usize = 256;
+
 /// Everything below the wire.
 pub(super) fn house(config: &Config) -> Result<Arc<House>, Failure> {
     let bundle_key = local::load_or_make_key(&config.data)?;
@@ -185,6 +188,7 @@ pub(super) fn wire_options(config: &Config) -> Result<ServerOptions, Failure> {
         (None, None) => Certificate::self_signed(&config.data.join("keys"))?,
         _ => return Err(Failure::new("TLS needs both `tls.cert_file` and `tls.key_file`, or neither")),
     };
+    warn_of_few_descriptors(config.connections_max);
     Ok(ServerOptions {
         listen: config.listen,
         unix_socket_folder: socket_folder(config)?,
@@ -200,6 +204,17 @@ pub(super) fn wire_options(config: &Config) -> Result<ServerOptions, Failure> {
         message_bytes_max: usize::try_from(config.message_max_bytes.0).unwrap_or(usize::MAX),
         ..ServerOptions::default()
     })
+}
+
+/// Every session has a descriptor, and so may as many clients that log in; tables and the journal need theirs too.
+fn warn_of_few_descriptors(connections: usize) {
+    let needed = connections.saturating_mul(2).saturating_add(DESCRIPTORS_BESIDE);
+    let limits = fs::read_to_string("/proc/self/limits").unwrap_or_default();
+    let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"));
+    let held = line.and_then(|line| line.split_whitespace().next()?.parse::<usize>().ok());
+    if let Some(held) = held.filter(|held| *held < needed) {
+        warn!(held, needed, "too few open files for `connections.max`: raise the limit (`ulimit -n {needed}`)");
+    }
 }
 
 /// The Unix socket's folder; none where its path would be longer than the system takes.

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::server::{Server, connect, execute, one, rows, run, text, try_connect, weir};
+use crate::server::{ADMIN_ACCESS, OPEN_POLICY, Server, connect, execute, one, rows, run, text, try_connect, weir};
 
 #[test]
 fn a_first_start_lays_out_a_policy_and_says_what_to_do() {
@@ -40,21 +40,81 @@ async fn what_was_committed_is_there_after_a_stop() {
     drop(server);
 }
 
-#[tokio::test]
-async fn a_stop_lets_running_statements_end() {
-    let (mut server, url) = Server::plain();
+/// A session with a table whose self-join takes a while.
+async fn busy() -> (Server, String, tokio_postgres::Client) {
+    let (server, url) = Server::plain();
+    fill(server, url).await
+}
+
+async fn fill(server: Server, url: String) -> (Server, String, tokio_postgres::Client) {
     let client = connect(&url).await;
     execute(&client, "CREATE TABLE t (id integer PRIMARY KEY)").await;
-    execute(&client, "INSERT INTO t SELECT i FROM generate_series(1, 2000) AS g(i)").await;
-    // Four million pairs: long enough to be running when the signal comes.
-    let slow =
-        tokio::spawn(async move { one(&client, "SELECT count(*) FROM t a, t b WHERE (a.id * b.id) % 7 = 3").await });
+    let values: Vec<String> = (1..=3000).map(|id| format!("({id})")).collect();
+    execute(&client, &format!("INSERT INTO t VALUES {}", values.join(", "))).await;
+    (server, url, client)
+}
+
+/// Nine million pairs: running when the signal comes, done long before the drain ends.
+const SLOW: &str = "SELECT count(*) FROM t a, t b WHERE (a.id * b.id) % 7 = 3";
+
+/// Twenty-seven billion: never done within a drain.
+const ENDLESS: &str = "SELECT count(*) FROM t a, t b, t c WHERE (a.id * b.id + c.id) % 7 = 3";
+
+#[tokio::test]
+async fn a_stop_lets_running_statements_end() {
+    let (mut server, url, client) = busy().await;
+    let slow = tokio::spawn(async move { one(&client, SLOW).await });
     tokio::time::sleep(Duration::from_millis(50)).await;
     server.signal("TERM");
-    let answer = slow.await.unwrap();
-    assert!(answer.parse::<u64>().unwrap() > 0);
+    assert!(slow.await.unwrap().parse::<u64>().unwrap() > 0);
     assert!(server.wait(Duration::from_secs(30)).success());
     assert!(try_connect(&url).await.is_err());
+}
+
+#[tokio::test]
+async fn a_second_signal_stops_at_once_and_loses_nothing() {
+    let (mut server, url, client) = busy().await;
+    let endless = tokio::spawn(async move { client.batch_execute(ENDLESS).await.is_err() });
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    server.signal("TERM");
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    server.signal("INT");
+    assert_eq!(server.wait(Duration::from_secs(5)).code(), Some(130));
+    assert!(endless.await.unwrap());
+    let server = server.start();
+    assert_eq!(one(&connect(&url).await, "SELECT count(*) FROM t").await, "3000");
+    drop(server);
+}
+
+#[tokio::test]
+async fn a_stop_cancels_what_outlasts_the_drain() {
+    let server = Server::new().setting("WEIR_SHUTDOWN_DRAIN_SECS", "1");
+    server.write_policy(OPEN_POLICY, ADMIN_ACCESS, "");
+    let server = server.start();
+    let url = server.issue("acme", "boss", &["--role", "admin"]);
+    let (mut server, _, client) = fill(server, url).await;
+    let endless = tokio::spawn(async move { client.batch_execute(ENDLESS).await.is_err() });
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    let asked = Instant::now();
+    server.stop();
+    assert!(asked.elapsed() < Duration::from_secs(15), "{:?}", asked.elapsed());
+    assert!(endless.await.unwrap());
+    let data = server.data();
+    let verified = run(&["audit", "verify", data.to_str().unwrap()]);
+    assert!(verified.status.success(), "{}", text(&verified.stdout));
+}
+
+#[tokio::test]
+async fn the_unix_socket_takes_the_same_keys() {
+    let (server, url) = Server::plain();
+    let key = url.split(':').nth(2).unwrap().split('@').next().unwrap();
+    let folder = server.data().join("sockets");
+    let mut config = tokio_postgres::Config::new();
+    config.host_path(&folder).port(server.sql).user("boss").dbname("acme").password(key);
+    let (client, connection) = config.connect(tokio_postgres::NoTls).await.unwrap();
+    tokio::spawn(connection);
+    assert_eq!(one(&client, "SELECT 1 + 1").await, "2");
+    assert!(config.password("guess").connect(tokio_postgres::NoTls).await.is_err());
 }
 
 #[tokio::test]
