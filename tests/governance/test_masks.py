@@ -35,7 +35,6 @@ ANSWERED = [
     "SELECT sum(c_acctbal) OVER (PARTITION BY c_nationkey) FROM customer",
     "SELECT c_custkey, c_name FROM customer ORDER BY c_custkey",
     "SELECT q.* FROM nation n, LATERAL (SELECT c_name FROM customer c WHERE c.c_nationkey = n.n_nationkey) q",
-    "VALUES ((SELECT max(c_phone) FROM customer))",
     "SELECT ARRAY[c_name, c_phone] FROM customer",
     "SELECT count(c_name), count(DISTINCT c_phone), count(*) FROM customer",
     "SELECT 1 / (c_acctbal - 711.56) FROM customer",
@@ -154,9 +153,13 @@ def test_errors_hold_no_value(agent, secrets):
 
 def test_masked_values_are_what_gets_written(weir, agent):
     """An agent that may create tables, but sees masks, copies masks."""
-    with open(weir.data / "policies" / "acme" / "access.cedar", "a") as rules:
-        actions = '[Action::"create", Action::"insert", Action::"select"]'
-        rules.write(f'\npermit (principal in Role::"support", action in {actions}, resource in Schema::"scratch");\n')
+    file = weir.data / "policies" / "acme" / "access.cedar"
+    rules = file.read_text()
+    forbidden = 'unless { principal in Role::"admin" };'
+    assert forbidden in rules
+    actions = '[Action::"create", Action::"insert", Action::"select"]'
+    permit = f'permit (principal in Role::"support", action in {actions}, resource in Schema::"scratch");'
+    file.write_text(rules.replace(forbidden, 'unless { principal in Role::"admin" || principal in Role::"support" };') + "\n" + permit + "\n")
     admin, support = agent("ADMIN"), agent("SUPPORT")
     admin.execute("CREATE SCHEMA scratch")
     for attempt in range(40):

@@ -2,6 +2,7 @@
 //!
 //! - Outputs: every expression without a name gets one, so that DataFusion, which wants them distinct and compares them
 //!   without their casts, takes what PostgreSQL takes; ORDER BY finds them by position, text or name.
+//! - A small number that is an output by itself is an integer, not a bigint.
 //! - `mod(a, b)`, `a ^ b`, `age(a)`, `x = ANY('{…}')`, `x = ANY($1)` and `x <> ALL(…)`.
 //! - EXISTS as a value, which DataFusion plans as a condition only.
 
@@ -104,6 +105,9 @@ fn name_item(index: usize, item: &mut SelectItem, wildcard: bool, hidden: bool, 
         SelectItem::UnnamedExpr(expr) => {
             let name = name_of(expr);
             let text = expr.to_string();
+            if hidden && is_small_integer(expr) {
+                *expr = cast(expr.clone(), DataType::Integer(None));
+            }
             let _ = expr.visit(&mut ExistsAsValue { depth: 0 });
             let column = matches!(expr, Expr::Identifier(_) | Expr::CompoundIdentifier(_));
             let taken = name.as_ref().is_none_or(|name| used.contains(name));
@@ -122,6 +126,9 @@ fn name_item(index: usize, item: &mut SelectItem, wildcard: bool, hidden: bool, 
             output
         }
         SelectItem::ExprWithAlias { expr, alias } => {
+            if hidden && is_small_integer(expr) {
+                *expr = cast(expr.clone(), DataType::Integer(None));
+            }
             let _ = expr.visit(&mut ExistsAsValue { depth: 0 });
             let name = fold_identifier(&alias.value, alias.quote_style.is_some());
             if used.contains(&name) || alias.value.is_empty() {
@@ -192,14 +199,24 @@ fn rewritten(expr: &Expr) -> Option<Expr> {
 /// Whether `value` is an element of an array written as text.
 fn member(value: &Expr, array: &Expr) -> Option<Expr> {
     let text = array_text(array)?;
-    let value = Expr::Cast {
-        kind: CastKind::DoubleColon,
-        expr: Box::new(Expr::Nested(Box::new(value.clone()))),
-        data_type: DataType::Text,
-        array: false,
-        format: None,
-    };
+    let value = cast(value.clone(), DataType::Text);
     Some(call("array_has", vec![call(crate::functions::TEXT_ARRAY, vec![text]), value]))
+}
+
+fn cast(expr: Expr, data_type: DataType) -> Expr {
+    let expr = Box::new(Expr::Nested(Box::new(expr)));
+    Expr::Cast { kind: CastKind::DoubleColon, expr, data_type, array: false, format: None }
+}
+
+/// A literal that is an integer to PostgreSQL; DataFusion makes every one a bigint.
+fn is_small_integer(expr: &Expr) -> bool {
+    match expr {
+        Expr::Value(value) => {
+            matches!(&value.value, Value::Number(digits, _) if digits.parse::<i32>().is_ok())
+        }
+        Expr::UnaryOp { op: UnaryOperator::Minus, expr } => is_small_integer(expr),
+        _ => false,
+    }
 }
 
 /// A literal or parameter that stands for an array, with or without a cast to an array type.
@@ -323,7 +340,7 @@ mod tests {
         );
         check(
             "SELECT 1 FROM t WHERE a = ANY('{1,2}') AND b <> ALL($1::int[])",
-            "SELECT 1 AS \"__weir_out0\" FROM t WHERE array_has(weir_text_array('{1,2}'), (a)::TEXT) \
+            "SELECT (1)::INTEGER AS \"__weir_out0\" FROM t WHERE array_has(weir_text_array('{1,2}'), (a)::TEXT) \
              AND NOT array_has(weir_text_array($1), (b)::TEXT)",
         );
     }

@@ -13,6 +13,7 @@ use datafusion::{
     physical_planner::DefaultPhysicalPlanner,
     prelude::SessionConfig,
 };
+use parking_lot::RwLock;
 use tokio::runtime::{Builder, Handle, Runtime};
 use weir_store::Version;
 
@@ -51,6 +52,8 @@ pub struct Engine {
     pub(crate) physical_rules: Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>>,
     pub(crate) physical_planner: DefaultPhysicalPlanner,
     options: EngineOptions,
+    /// One for each strategy in use: making one costs more than a small statement.
+    configs: RwLock<Vec<(Strategy, SessionConfig)>>,
     base: RuntimeEnv,
     budget: Arc<GlobalBudget>,
     /// None only while it is being dropped.
@@ -100,6 +103,7 @@ impl Engine {
             logical_rules: logical_rules(),
             physical_rules: PhysicalOptimizer::new().rules,
             physical_planner: DefaultPhysicalPlanner::with_extension_planners(vec![Arc::new(GovernedPlanner)]),
+            configs: RwLock::default(),
             base,
             budget: GlobalBudget::new(memory),
             runtime: Some(runtime),
@@ -122,6 +126,21 @@ impl Engine {
     pub(crate) fn sort_reservation(&self) -> usize {
         let limit = usize::try_from(self.options.statement_memory_bytes).unwrap_or(usize::MAX);
         (limit / 10).min(SORT_RESERVATION_MAX)
+    }
+
+    pub(crate) fn config(&self, strategy: Strategy) -> SessionConfig {
+        let known = |configs: &[(Strategy, SessionConfig)]| {
+            configs.iter().find(|(known, _)| *known == strategy).map(|(_, config)| config.clone())
+        };
+        if let Some(config) = known(&self.configs.read()) {
+            return config;
+        }
+        let mut configs = self.configs.write();
+        known(&configs).unwrap_or_else(|| {
+            let config = session_config(config_options(), strategy);
+            configs.push((strategy, config.clone()));
+            config
+        })
     }
 
     pub(crate) fn threads(&self) -> usize {
@@ -188,8 +207,7 @@ pub(crate) fn config_options() -> ConfigOptions {
     options
 }
 
-pub(crate) fn session_config(options: &ConfigOptions, strategy: Strategy) -> SessionConfig {
-    let mut options = options.clone();
+fn session_config(mut options: ConfigOptions, strategy: Strategy) -> SessionConfig {
     options.execution.sort_spill_reservation_bytes = strategy.sort_reservation;
     options.execution.target_partitions = strategy.partitions;
     options.optimizer.prefer_hash_join = strategy.hash_joins;

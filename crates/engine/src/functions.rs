@@ -6,6 +6,7 @@
 mod array_text;
 mod bounded;
 mod calendar;
+mod interval;
 mod number_format;
 mod series;
 pub(crate) mod session_value;
@@ -93,9 +94,15 @@ impl Functions {
             window: by_name(SessionStateDefaults::default_window_functions(), |function| {
                 (function.name().to_owned(), function.aliases().to_vec())
             }),
-            planners: SessionStateDefaults::default_expr_planners(),
+            planners: planners(),
         }
     }
+}
+
+fn planners() -> Vec<Arc<dyn ExprPlanner>> {
+    let mut planners: Vec<Arc<dyn ExprPlanner>> = vec![Arc::new(interval::IntervalArithmetic::new())];
+    planners.extend(SessionStateDefaults::default_expr_planners());
+    planners
 }
 
 fn aggregates() -> HashMap<String, Arc<AggregateUDF>> {

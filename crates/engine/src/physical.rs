@@ -197,7 +197,7 @@ impl ExtensionPlanner for GovernedPlanner {
 }
 
 /// Fewer blocks than this cost less to read than to rule out.
-const PRUNED_UNITS_MIN: usize = 1;
+const PRUNED_BLOCKS_MIN: usize = 4;
 
 fn compile(
     scan: &Scan,
@@ -223,7 +223,9 @@ fn compile(
         })
         .collect::<Result<Vec<Conjunct>, DataFusionError>>()?;
     let prune = match &scan.source {
-        Source::Table { units, .. } => units.len() >= PRUNED_UNITS_MIN,
+        Source::Table { units, .. } => {
+            units.iter().map(|unit| unit.blocks().len()).sum::<usize>() >= PRUNED_BLOCKS_MIN
+        }
         _ => false,
     };
     Ok(ScanFilter::new(columns, compiled, &schema, prune))

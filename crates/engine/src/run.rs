@@ -12,12 +12,11 @@ use tokio::{sync::mpsc, task::JoinHandle};
 use weir_model::{Code, Refusal, Result};
 
 use crate::{
-    engine::{Engine, Strategy, session_config},
+    engine::{Engine, Strategy},
     error::{Values, refusal},
     governance::{Control, Snapshot},
     physical::StatementSession,
 };
-use datafusion::common::config::ConfigOptions;
 
 /// Batches that wait for a slow client; the engine stops until they are taken.
 const BATCHES_AHEAD: usize = 2;
@@ -27,7 +26,6 @@ pub(crate) struct Run {
     pub engine: Arc<Engine>,
     pub snapshot: Snapshot,
     pub plan: LogicalPlan,
-    pub options: Arc<ConfigOptions>,
     pub partitions: usize,
     pub values: Values,
     pub control: Control,
@@ -38,7 +36,7 @@ impl Run {
         // The planner makes sort-merge joins of divided inputs only; two parts hold least at a time.
         let partitions = if hash_joins { self.partitions } else { 2 };
         let strategy = Strategy { partitions, hash_joins, sort_reservation: self.engine.sort_reservation() };
-        let config = session_config(&self.options, strategy);
+        let config = self.engine.config(strategy);
         let runtime = self.engine.statement_runtime();
         let session = StatementSession::new(&self.engine, self.snapshot.clone(), config, runtime);
         let plan = session.plan(&self.plan).await?;

@@ -182,7 +182,6 @@ impl EngineSession {
             engine: Arc::clone(&self.engine),
             snapshot: snapshot.clone(),
             plan,
-            options: Arc::clone(&self.options),
             partitions: if rows < PARALLEL_ROWS { 1 } else { self.engine.threads() },
             values: template.values,
             control,

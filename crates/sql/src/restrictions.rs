@@ -43,6 +43,22 @@ impl VisitorMut for FetchToLimit {
     }
 }
 
+/// The engine computes VALUES without reading tables.
+fn subquery_in_values(body: &SetExpr) -> bool {
+    struct Subqueries(bool);
+    impl Visitor for Subqueries {
+        type Break = ();
+        fn pre_visit_query(&mut self, _query: &Query) -> ControlFlow<()> {
+            self.0 = true;
+            ControlFlow::Break(())
+        }
+    }
+    let SetExpr::Values(values) = body else { return false };
+    let mut found = Subqueries(false);
+    let _: ControlFlow<()> = values.visit(&mut found);
+    found.0
+}
+
 struct Walk;
 
 impl Walk {
@@ -69,6 +85,7 @@ impl Visitor for Walk {
             (query.settings.is_some() || query.format_clause.is_some(), "SETTINGS or FORMAT"),
             (!query.pipe_operators.is_empty(), "pipe operators"),
             (limit_by, "LIMIT … BY"),
+            (subquery_in_values(&query.body), "a subquery in VALUES"),
             (modifying, "a data-modifying statement in WITH"),
         ])
     }

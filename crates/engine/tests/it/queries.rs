@@ -148,3 +148,12 @@ fn explain_shows_the_shape_and_no_policy() {
     assert!(plan.contains("Row policy") && plan.contains("Scan on public.orders"), "{plan}");
     assert!(!plan.contains("amount") && !plan.contains("15"), "{plan}");
 }
+
+#[test]
+fn bare_small_numbers_are_integers() {
+    let world = world();
+    let planned = world.plan("SELECT 1, -2 AS b, 3000000000, 1 + 1", &[]).unwrap();
+    let types: Vec<String> = planned.columns().unwrap().iter().map(|column| column.column_type.to_string()).collect();
+    assert_eq!(types, ["integer", "integer", "bigint", "bigint"]);
+    world.check("SELECT 1 UNION ALL SELECT id FROM orders WHERE id = 2 ORDER BY 1", &["1", "2"]);
+}
