@@ -20,8 +20,8 @@ async function main() {
 
   // A portal read in pieces: Execute with a row limit, PortalSuspended, Execute again.
   const query = new Query({
-    text: 'SELECT a.value FROM generate_series(1, 1000) AS a(value), generate_series(1, $1::bigint) AS b(value)',
-    values: [1000], rows: 5000,
+    text: 'SELECT a.value FROM generate_series(1, 1000) AS a(value), generate_series(1, 1000) AS b(value) WHERE a.value > $1',
+    values: [0], rows: 5000,
   });
   let rows = 0;
   query.on('row', () => { rows += 1; });
@@ -39,4 +39,4 @@ async function main() {
   await client.end();
 }
 
-main().catch((error) => { console.error(error); process.exitCode = 1; });
+main().catch((error) => { console.error(error); process.exit(1); });

@@ -125,7 +125,7 @@ impl Engine {
     /// A plan has several sorts at a time; together they keep a small part of the statement's memory.
     pub(crate) fn sort_reservation(&self) -> usize {
         let limit = usize::try_from(self.options.statement_memory_bytes).unwrap_or(usize::MAX);
-        (limit / 10).min(SORT_RESERVATION_MAX)
+        (limit / 20).min(SORT_RESERVATION_MAX)
     }
 
     pub(crate) fn config(&self, strategy: Strategy) -> SessionConfig {
@@ -151,11 +151,15 @@ impl Engine {
         self.runtime.as_ref().map(Runtime::handle)
     }
 
-    /// A statement's own memory and spill accounting.
-    pub(crate) fn statement_runtime(&self) -> Arc<RuntimeEnv> {
+    /// A statement's own memory.
+    pub(crate) fn statement_pool(&self) -> Arc<StatementPool> {
         let limit = usize::try_from(self.options.statement_memory_bytes).unwrap_or(usize::MAX);
-        let pool = StatementPool::new(limit, Arc::clone(&self.budget));
-        Arc::new(RuntimeEnv { memory_pool: Arc::new(pool), ..self.base.clone() })
+        Arc::new(StatementPool::new(limit, Arc::clone(&self.budget)))
+    }
+
+    /// Where a statement with that memory runs and spills.
+    pub(crate) fn statement_runtime(&self, pool: Arc<StatementPool>) -> Arc<RuntimeEnv> {
+        Arc::new(RuntimeEnv { memory_pool: pool, ..self.base.clone() })
     }
 }
 

@@ -6,6 +6,7 @@
 mod array_text;
 mod bounded;
 mod calendar;
+mod concat;
 mod interval;
 mod number_format;
 mod series;
@@ -100,7 +101,8 @@ impl Functions {
 }
 
 fn planners() -> Vec<Arc<dyn ExprPlanner>> {
-    let mut planners: Vec<Arc<dyn ExprPlanner>> = vec![Arc::new(interval::IntervalArithmetic::new())];
+    let mut planners: Vec<Arc<dyn ExprPlanner>> =
+        vec![Arc::new(interval::IntervalArithmetic::new()), Arc::new(concat::Concatenation::new())];
     planners.extend(SessionStateDefaults::default_expr_planners());
     planners
 }

@@ -43,6 +43,8 @@ pub(crate) struct StatementPool {
     limit: usize,
     held: Mutex<Held>,
     global: Arc<GlobalBudget>,
+    /// Counts requests: a plan that makes none for long, and gives no row, has come to a stop.
+    requests: AtomicUsize,
 }
 
 #[derive(Debug, Default)]
@@ -64,7 +66,11 @@ impl Held {
 
 impl StatementPool {
     pub(crate) fn new(limit: usize, global: Arc<GlobalBudget>) -> StatementPool {
-        StatementPool { limit, held: Mutex::default(), global }
+        StatementPool { limit, held: Mutex::default(), global, requests: AtomicUsize::new(0) }
+    }
+
+    pub(crate) fn requests(&self) -> usize {
+        self.requests.load(Ordering::Relaxed)
     }
 }
 
@@ -103,6 +109,7 @@ impl MemoryPool for StatementPool {
     }
 
     fn shrink(&self, reservation: &MemoryReservation, shrink: usize) {
+        self.requests.fetch_add(1, Ordering::Relaxed);
         let mut held = self.held.lock();
         let part = held.of(reservation.consumer().can_spill());
         *part = part.saturating_sub(shrink);
@@ -110,6 +117,7 @@ impl MemoryPool for StatementPool {
     }
 
     fn try_grow(&self, reservation: &MemoryReservation, additional: usize) -> Result<(), DataFusionError> {
+        self.requests.fetch_add(1, Ordering::Relaxed);
         let consumer = reservation.consumer();
         let refuse = |whose: &str, limit: usize| {
             let name = consumer.name();

@@ -103,9 +103,15 @@ impl StatementSession {
             Rows::Stored => {
                 let table = self.snapshot.version.table(raw.object()).ok_or_else(gone)?;
                 let has_row_ids = raw.has_row_ids();
-                let stored = table.schema().arrow().fields().len();
-                let expected = raw.schema_ref().fields().len() - usize::from(has_row_ids);
-                if stored != expected || !raw.schema_ref().fields().starts_with(table.schema().arrow().fields()) {
+                let stored = table.schema().arrow().fields();
+                let planned = raw.schema_ref().fields();
+                let same = planned.len() == stored.len() + usize::from(has_row_ids)
+                    && planned.iter().zip(stored).all(|(planned, stored)| {
+                        planned.name() == stored.name()
+                            && planned.data_type() == stored.data_type()
+                            && planned.is_nullable() == stored.is_nullable()
+                    });
+                if !same {
                     return Err(external(
                         Refusal::new(Code::SerializationFailure, "the table changed since the statement was planned")
                             .hint("prepare the statement again"),
@@ -223,9 +229,7 @@ fn compile(
         })
         .collect::<Result<Vec<Conjunct>, DataFusionError>>()?;
     let prune = match &scan.source {
-        Source::Table { units, .. } => {
-            units.iter().map(|unit| unit.blocks().len()).sum::<usize>() >= PRUNED_BLOCKS_MIN
-        }
+        Source::Table { units, .. } => units.iter().map(|unit| unit.blocks().len()).sum::<usize>() >= PRUNED_BLOCKS_MIN,
         _ => false,
     };
     Ok(ScanFilter::new(columns, compiled, &schema, prune))

@@ -1,6 +1,10 @@
 //! Running a bound plan: on the engine's threads, or in place when it is tiny; within memory, deadline and cancellation.
 
-use std::{panic::AssertUnwindSafe, sync::Arc, time::Instant};
+use std::{
+    panic::AssertUnwindSafe,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use arrow::array::RecordBatch;
 use datafusion::{
@@ -15,6 +19,7 @@ use crate::{
     engine::{Engine, Strategy},
     error::{Values, refusal},
     governance::{Control, Snapshot},
+    memory::StatementPool,
     physical::StatementSession,
 };
 
@@ -32,12 +37,16 @@ pub(crate) struct Run {
 }
 
 impl Run {
-    async fn start(&self, hash_joins: bool) -> Result<SendableRecordBatchStream, DataFusionError> {
+    async fn start(
+        &self,
+        hash_joins: bool,
+        pool: &Arc<StatementPool>,
+    ) -> Result<SendableRecordBatchStream, DataFusionError> {
         // The planner makes sort-merge joins of divided inputs only; two parts hold least at a time.
         let partitions = if hash_joins { self.partitions } else { 2 };
         let strategy = Strategy { partitions, hash_joins, sort_reservation: self.engine.sort_reservation() };
         let config = self.engine.config(strategy);
-        let runtime = self.engine.statement_runtime();
+        let runtime = self.engine.statement_runtime(Arc::clone(pool));
         let session = StatementSession::new(&self.engine, self.snapshot.clone(), config, runtime);
         let plan = session.plan(&self.plan).await?;
         execute_stream(plan, session.task())
@@ -51,7 +60,7 @@ impl Run {
     pub(crate) fn inline(self) -> BoxStream<'static, Result<RecordBatch>> {
         let control = self.control.clone();
         let values = self.values;
-        let start = async move { self.start(true).await };
+        let start = async move { self.start(true, &self.engine.statement_pool()).await };
         let guarded = AssertUnwindSafe(start).catch_unwind();
         let rows = futures::stream::once(guarded).flat_map(move |started| match started {
             Ok(Ok(stream)) => stream.map(move |batch| batch.map_err(|error| refusal(&error, values))).boxed(),
@@ -78,10 +87,12 @@ impl Run {
     async fn drive(&self, sender: &mpsc::Sender<Result<RecordBatch>>) {
         for hash_joins in [true, false] {
             let mut emitted = false;
-            let error = match self.start(hash_joins).await {
+            let pool = self.engine.statement_pool();
+            let error = match self.start(hash_joins, &pool).await {
                 Err(error) => error,
                 Ok(mut stream) => loop {
-                    match stream.next().await {
+                    let item = if hash_joins { stream.next().await } else { unless_stalled(&mut stream, &pool).await };
+                    match item {
                         None => return,
                         Some(Err(error)) => break error,
                         Some(Ok(batch)) if batch.num_rows() == 0 => {}
@@ -100,6 +111,27 @@ impl Run {
                 return;
             }
             tracing::debug!("a statement outgrew its memory; trying joins that spill");
+        }
+    }
+}
+
+/// How long a second attempt may go without a row or a request for memory.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Plans that divide, sort and merge with hardly any memory can come to wait for each other; that is an end, too.
+async fn unless_stalled(
+    stream: &mut SendableRecordBatchStream,
+    pool: &StatementPool,
+) -> Option<Result<RecordBatch, DataFusionError>> {
+    let mut before = pool.requests();
+    loop {
+        match tokio::time::timeout(PATIENCE, stream.next()).await {
+            Ok(item) => return item,
+            Err(_) if pool.requests() == before => {
+                let why = "the statement came to a stop for want of memory".to_owned();
+                return Some(Err(DataFusionError::ResourcesExhausted(why)));
+            }
+            Err(_) => before = pool.requests(),
         }
     }
 }

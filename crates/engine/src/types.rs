@@ -1,9 +1,9 @@
 //! SQL types in the planner: what a written type means to Arrow, and which SQL type an output column has.
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 use datafusion::{
-    arrow::datatypes::{DataType, Field, FieldRef},
+    arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef},
     common::DataFusionError,
     logical_expr::planner::TypePlanner,
 };
@@ -43,7 +43,19 @@ impl TypePlanner for SqlTypes {
 
 /// A nullable, nameless field of the type, as casts and placeholders want it.
 pub(crate) fn parameter_field(column_type: ColumnType) -> FieldRef {
-    Arc::new(arrow_field("", column_type, true))
+    Arc::new(untagged(&arrow_field("", column_type, true)))
+}
+
+/// The field without its type's tag where the Arrow type says as much: DataFusion takes fields with different metadata
+/// for different types in places (recursive queries), and a computed column has none.
+pub(crate) fn untagged(field: &Field) -> Field {
+    let plain = field.clone().with_metadata(HashMap::new());
+    if column_type_of(&plain) == column_type_of(field) { plain } else { field.clone() }
+}
+
+/// A table's schema, its fields untagged.
+pub(crate) fn plan_schema(schema: &Schema) -> SchemaRef {
+    Arc::new(Schema::new(schema.fields().iter().map(|field| untagged(field)).collect::<Vec<Field>>()))
 }
 
 /// The SQL type of an output field; what has none of its own is sent as text.

@@ -97,6 +97,8 @@ pub(crate) async fn admit(connection: &mut Connection, door: &Door<'_>) -> Resul
                 let matched = door.cancels.cancel(process, secret);
                 let matched = if matched { "yes" } else { "no" };
                 metrics::counter!(meters::CANCEL_REQUESTS_TOTAL, "matched" => matched).increment(1);
+                // libpq takes a close without TLS's own goodbye for a failed cancellation.
+                connection.shut_down().await;
                 return Err(End::Terminated);
             }
             Packet::Startup(parameters) => return authenticate(connection, door, parameters, encrypted).await,

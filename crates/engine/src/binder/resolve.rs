@@ -17,7 +17,7 @@ use crate::{
     error::plan_refusal,
     governance::ObjectGovernance,
     governed::{GovernedTable, Protection, RawTable, Rows, ViewSource},
-    types::output_type,
+    types::{output_type, plan_schema},
 };
 
 /// What a name that is not there, or not for this principal, is answered with: the same in both cases.
@@ -202,7 +202,7 @@ impl Binder<'_> {
 
 fn stored(table: &TableVersion, governance: &ObjectGovernance) -> RawTable {
     let schema = table.schema();
-    RawTable::new(table.name().clone(), Arc::clone(schema.arrow()), Rows::Stored, crate::governed::Stamp::fresh())
+    RawTable::new(table.name().clone(), plan_schema(schema.arrow()), Rows::Stored, crate::governed::Stamp::fresh())
         .with_key(schema.primary_key())
         .with_oid(table.oid())
         .with_masks(Arc::clone(&governance.masks))

@@ -27,10 +27,28 @@ enum Growth {
     Width,
     /// Each occurrence of the second argument becomes the third.
     Replace,
+    /// All arguments together.
+    Sum,
 }
 
-const GROWING: [(&str, Growth); 4] =
-    [("repeat", Growth::Times), ("lpad", Growth::Width), ("rpad", Growth::Width), ("replace", Growth::Replace)];
+impl Growth {
+    /// What only joins its arguments may make more: rows of ordinary width do.
+    fn bytes_max(self) -> u64 {
+        match self {
+            Growth::Sum => 4 * BYTES_MAX,
+            _ => BYTES_MAX,
+        }
+    }
+}
+
+const GROWING: [(&str, Growth); 6] = [
+    ("repeat", Growth::Times),
+    ("lpad", Growth::Width),
+    ("rpad", Growth::Width),
+    ("replace", Growth::Replace),
+    ("concat", Growth::Sum),
+    ("concat_ws", Growth::Sum),
+];
 
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct Bounded {
@@ -70,10 +88,10 @@ impl ScalarUDFImpl for Bounded {
     }
 
     fn invoke_with_args(&self, arguments: ScalarFunctionArgs) -> Result<ColumnarValue, DataFusionError> {
-        if size(self.growth, &arguments)? > BYTES_MAX {
+        if size(self.growth, &arguments)? > self.growth.bytes_max() {
             return Err(external(
                 Refusal::new(Code::ProgramLimitExceeded, format!("{}() would make too large a text", self.name()))
-                    .detail(format!("limit_bytes={BYTES_MAX}")),
+                    .detail(format!("limit_bytes={}", self.growth.bytes_max())),
             ));
         }
         self.inner.invoke_with_args(arguments)
@@ -84,6 +102,15 @@ impl ScalarUDFImpl for Bounded {
 fn size(growth: Growth, call: &ScalarFunctionArgs) -> Result<u64, DataFusionError> {
     let all_scalar = call.args.iter().all(|value| matches!(value, ColumnarValue::Scalar(_)));
     let rows = if all_scalar { 1 } else { call.number_rows };
+    if growth == Growth::Sum {
+        let mut sum = 0_u64;
+        for argument in &call.args {
+            let own = lengths(argument)?;
+            let times = if own.len() == 1 { rows as u64 } else { 1 };
+            sum = sum.saturating_add(own.into_iter().fold(0, u64::saturating_add).saturating_mul(times));
+        }
+        return Ok(sum);
+    }
     let argument = |index: usize| call.args.get(index);
     let (Some(first), Some(second)) = (argument(0), argument(1)) else { return Ok(0) };
     let sizes = match growth {
@@ -95,6 +122,7 @@ fn size(growth: Growth, call: &ScalarFunctionArgs) -> Result<u64, DataFusionErro
             let factor = each(lengths(third)?, lengths(second)?, rows, |to, from| to.div_ceil(from.max(1)).max(1));
             each(lengths(first)?, factor, rows, u64::saturating_mul)
         }
+        Growth::Sum => Vec::new(),
     };
     Ok(sizes.into_iter().fold(0, u64::saturating_add))
 }

@@ -104,9 +104,10 @@ impl ScalarUDFImpl for Scale {
                 (true, divisor) => 1.0 / divisor,
                 (false, factor) => factor,
             };
-            out.append_value(scaled(intervals.value(row), factor).ok_or_else(|| {
-                external(Refusal::new(Code::NumericOutOfRange, "interval out of range"))
-            })?);
+            out.append_value(
+                scaled(intervals.value(row), factor)
+                    .ok_or_else(|| external(Refusal::new(Code::NumericOutOfRange, "interval out of range")))?,
+            );
         }
         Ok(ColumnarValue::Array(Arc::new(out.finish())))
     }

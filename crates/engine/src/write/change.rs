@@ -6,7 +6,7 @@ use arrow::{
     array::{Array, ArrayRef, AsArray, RecordBatch},
     datatypes::{DataType, UInt64Type},
 };
-use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
+use datafusion::execution::memory_pool::{MemoryConsumer, MemoryPool, MemoryReservation};
 use weir_model::{Action, Code, ColumnType, ObjectName, Refusal, Result};
 use weir_policy::RowCommand;
 use weir_sql::{Statement, ast};
@@ -164,7 +164,8 @@ impl Update {
 
 /// Memory for what a change holds until it is applied.
 fn held(session: &EngineSession) -> MemoryReservation {
-    MemoryConsumer::new("changed rows").register(&session.engine().statement_runtime().memory_pool)
+    let pool: Arc<dyn MemoryPool> = session.engine().statement_pool();
+    MemoryConsumer::new("changed rows").register(&pool)
 }
 
 fn row_ids(batch: &RecordBatch) -> Result<Vec<RowId>> {

@@ -55,6 +55,8 @@ fn aggregates_and_windows() {
     let world = World::new();
     world.setup("CREATE TABLE t (g text, n integer); INSERT INTO t VALUES ('a', 1), ('a', 2), ('b', 3), ('b', NULL)");
     world.check("SELECT g, string_agg(n::text, ',' ORDER BY n) FROM t GROUP BY g ORDER BY g", &["a|1,2", "b|3"]);
+    world.check("SELECT g, array_agg(g ORDER BY n) FROM t GROUP BY g ORDER BY g", &["a|[a, a]", "b|[b, b]"]);
+    world.check("SELECT array_agg(DISTINCT g) FROM t WHERE g = 'a'", &["[a]"]);
     world.check("SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY n) FROM t", &["2.0"]);
     world.check(
         "SELECT count(*) FILTER (WHERE n > 1), count(n), count(DISTINCT g), bool_and(n > 0), every(n > 1) FROM t",

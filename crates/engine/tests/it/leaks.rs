@@ -112,3 +112,28 @@ fn errors_over_masked_columns_hold_no_values() {
     let refusal = world.refused("SELECT owner::int FROM t", Code::InvalidTextRepresentation);
     assert!(!refusal.message().contains("me"), "{refusal:?}");
 }
+
+/// A view over a governed table, a CTE that takes the table's name, a table read through both at once.
+#[test]
+fn names_that_hide_a_table_do_not_open_it() {
+    let world = world();
+    world.check("WITH t AS (SELECT id FROM t WHERE n < 100) SELECT count(*) FROM t", &["5"]);
+    world.check("WITH plain AS (SELECT * FROM t) SELECT count(*) FROM plain", &["5"]);
+    world.check("SELECT count(*) FROM t AS plain", &["5"]);
+    world.check("SELECT count(*) FROM v JOIN t USING (id)", &["5"]);
+    world.check("WITH RECURSIVE r AS (SELECT min(id) AS id FROM t UNION ALL SELECT t.id FROM t JOIN r ON t.id = r.id + 2) SELECT count(*) FROM r", &["5"]);
+}
+
+#[test]
+fn a_policy_of_several_parts_is_postgresql_s() {
+    let mut world = World::new();
+    world.setup("CREATE TABLE t (id bigint PRIMARY KEY, a text, b integer)");
+    world.setup("INSERT INTO t VALUES (1, 'x', 1), (2, 'x', 9), (3, 'y', 1), (4, 'z', 1), (5, NULL, NULL)");
+    world.policies(
+        "CREATE POLICY p1 ON t FOR SELECT USING (a = 'x');
+         CREATE POLICY p2 ON t FOR SELECT USING (a = 'y');
+         CREATE POLICY r1 ON t AS RESTRICTIVE FOR SELECT USING (b < 5);",
+    );
+    world.check("SELECT id FROM t ORDER BY id", &["1", "3"]);
+    world.check("SELECT id FROM t WHERE b = 1 AND id > 1", &["3"]);
+}

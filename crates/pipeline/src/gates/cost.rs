@@ -3,7 +3,7 @@ use weir_model::{Action, ObjectName};
 use weir_sql::{Expected, Shape};
 use weir_store::Version;
 
-use crate::gates::policy::Authorized;
+use crate::gates::{isolation::is_reserved, policy::Authorized};
 
 /// Rows from which a whole read counts against the slots for full scans.
 const LARGE_SCAN_ROWS: u64 = 100_000;
@@ -19,10 +19,11 @@ pub(crate) struct Costed {
 }
 
 /// Gate 11. Estimates credits from the catalog's statistics and the statement's shape, which was read off its tree
-/// when it was parsed. Refuses nothing. Costs a look-up per table.
+/// when it was parsed. What was recorded and what was charged can always be read: `weir.audit` and `weir.usage` are free.
+/// Refuses nothing. Costs a look-up per table.
 pub(crate) fn pass(authorized: Authorized, weights: &Weights) -> Costed {
     let stated = &authorized.stated;
-    if stated.objects.is_empty() {
+    if stated.objects.iter().all(|(object, _)| is_reserved(object.schema())) {
         return Costed { inputs: CostInputs::default(), estimate: Credits::ZERO, large_scan: false, authorized };
     }
     let shape = stated.statement.shape();
