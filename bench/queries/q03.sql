@@ -1,7 +1,7 @@
 select
         l_orderkey,
         sum(l_extendedprice * (1 - l_discount)) as revenue,
-        CAST(o_orderdate AS STRING) AS o_orderdate,
+        o_orderdate,
         o_shippriority
 from
         customer,

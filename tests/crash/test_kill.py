@@ -32,7 +32,7 @@ def insert(url, client, numbers, acknowledged, attempted, stop):
 def test_kill_nine():
     print(f"TEST_SEED={SEED}")
     dice = random.Random(SEED)
-    settings = {"WEIR_RESOURCE_GOVERNOR_ENABLED": "false", "WEIR_FLUSH_INTERVAL_MS": "700"}
+    settings = {"WEIR_RESOURCE_GOVERNOR_ENABLED": "false", "WEIR_FLUSH_INTERVAL_SECS": "1"}
     with WeirServer(demo=True, scale=0.001, settings=settings) as weir:
         url = weir.urls["ADMIN"]
         with psycopg.connect(url, autocommit=True) as admin:
@@ -53,10 +53,11 @@ def test_kill_nine():
             stop.set()
             for client in clients:
                 client.join()
-            verified = weir.run("audit", "verify", str(weir.data), check=False)
-            assert verified.returncode == 0, f"after kill {kill}: {verified.stdout}{verified.stderr}"
             weir.start()
             check(url, acknowledged, attempted, kill)
+            # A record torn by the kill is cut at the start; nothing else may be amiss.
+            verified = weir.run("audit", "verify", str(weir.data), check=False)
+            assert verified.returncode == 0, f"after kill {kill}: {verified.stdout}{verified.stderr}"
         assert weir.stop() == 0
         verified = weir.run("audit", "verify", str(weir.data), check=False)
         assert verified.returncode == 0, verified.stdout + verified.stderr

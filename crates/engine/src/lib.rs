@@ -37,6 +37,7 @@ mod lookup;
 mod mask;
 mod memory;
 mod naming;
+mod numeric_digits;
 mod physical;
 mod plan;
 mod row_check;

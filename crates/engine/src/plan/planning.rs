@@ -35,6 +35,7 @@ use crate::{
     literals::UnknownLiterals,
     lookup::KeyLookup,
     naming::OutputNames,
+    numeric_digits::NumericDigits,
     physical::has_placeholder,
     session::EngineSession,
     types::Column,
@@ -185,6 +186,7 @@ impl<'a> Planning<'a> {
             Arc::new(BindSessionValues),
             Arc::new(UnknownLiterals),
             Arc::new(ResolveGroupingFunction::new()),
+            Arc::new(NumericDigits),
             Arc::new(TypeCoercion::new()),
         ]);
         let options = self.session.options();

@@ -80,3 +80,13 @@ fn series_are_tables() {
     world.check("SELECT s.n * 2 FROM generate_series(5, 1, -2) AS s(n) ORDER BY 1", &["2", "6", "10"]);
     world.check("SELECT x FROM unnest(ARRAY[3, 1, 2]) AS u(x) ORDER BY x", &["1", "2", "3"]);
 }
+
+#[test]
+fn quotients_and_averages_of_numerics_keep_their_digits() {
+    let world = World::new();
+    let check = |expression: &str| world.check(&format!("SELECT {expression}"), &["true"]);
+    check("1.0 / 3 > 0.333333333333333 AND 1.0 / 3 < 0.333333333333334");
+    check("7 / (1.0 / 3) > 20.99999999999 AND 7 / (1.0 / 3) < 21.00000000001");
+    check("(SELECT avg(x) FROM (VALUES (1.00), (1.00), (0.00)) t(x)) BETWEEN 0.66666666 AND 0.66666667");
+    check("7 / 2 = 3");
+}

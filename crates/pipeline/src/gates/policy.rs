@@ -16,8 +16,6 @@ pub(crate) struct Authorized {
     pub principal: Arc<Principal>,
     /// Rules that decided.
     pub rules: Arc<[Arc<str>]>,
-    /// No rule asked about the moment: the answer holds as long as the bundle does.
-    pub settled: bool,
 }
 
 /// What the policy gate found, also when it refused: the journal keeps it.
@@ -58,7 +56,7 @@ pub(crate) fn pass(
     verdict.bundle_version = policy.version();
     let principal = facts.principal.get(policy, &facts.identity)?;
     if let Some(known) = memory.and_then(|memory| memory.allowed(policy, &principal, &stated.objects)) {
-        return Ok(Authorized { principal, rules: known.rules, settled: true, stated });
+        return Ok(Authorized { principal, rules: known.rules, stated });
     }
     let context = RequestContext {
         now_unix_ms: unix_milliseconds(),
@@ -94,7 +92,7 @@ pub(crate) fn pass(
         };
         memory.keep_allowed(&stated.objects, allowed);
     }
-    Ok(Authorized { principal, rules, settled, stated })
+    Ok(Authorized { principal, rules, stated })
 }
 
 fn rule_name(rule: &RuleId) -> Arc<str> {

@@ -162,7 +162,7 @@ impl Session {
             Kind::Copy(copy) => {
                 let (transaction, own) = self.transactions.take_work(&governed.database);
                 CopyIn::begin(copy, governed, transaction, own, ticket, control, &self.engine)
-                    .map(|copy| Reply::CopyIn(Box::new(copy)))
+                    .map(|copy| Reply::CopyIn(Box::new(copy.tracked(self.plane.running.token()))))
             }
             Kind::Insert | Kind::Update | Kind::Delete => {
                 let written = self.write(&governed, &parameters, &control).await;

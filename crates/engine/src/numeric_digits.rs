@@ -1,0 +1,118 @@
+//! Digits of quotients and averages of numerics.
+//!
+//! DataFusion divides and averages decimals with four digits more than the operands have, and cuts the rest;
+//! PostgreSQL keeps at least sixteen. This rule widens the operands before types are coerced, so that nested quotients
+//! do not drift: a quotient is computed in 256 bits with at least sixteen digits after the point, an average with
+//! twelve more than its argument.
+
+use arrow::datatypes::DataType;
+use datafusion::{
+    common::{
+        DFSchema, DataFusionError,
+        config::ConfigOptions,
+        tree_node::{Transformed, TreeNode},
+    },
+    logical_expr::{
+        BinaryExpr, Cast, Expr, ExprSchemable, LogicalPlan, Operator, expr::AggregateFunction,
+        expr_rewriter::NamePreserver, utils::merge_schema,
+    },
+    optimizer::AnalyzerRule,
+};
+
+/// Added to a dividend's scale; the division itself adds four.
+const QUOTIENT_DIGITS: i8 = 12;
+/// Added to an averaged column's scale; the average itself adds four.
+const AVERAGE_DIGITS: i8 = 8;
+const DECIMAL128_DIGITS: u8 = 38;
+const DECIMAL256_DIGITS: u8 = 76;
+
+#[derive(Debug, Default)]
+pub(crate) struct NumericDigits;
+
+impl AnalyzerRule for NumericDigits {
+    fn name(&self) -> &str {
+        "numeric_digits"
+    }
+
+    fn analyze(&self, plan: LogicalPlan, _config: &ConfigOptions) -> Result<LogicalPlan, DataFusionError> {
+        plan.transform_up_with_subqueries(widen_node).map(|widened| widened.data)
+    }
+}
+
+fn widen_node(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>, DataFusionError> {
+    let mut schema = merge_schema(&plan.inputs());
+    if let LogicalPlan::TableScan(scan) = &plan {
+        schema.merge(&scan.projected_schema);
+    }
+    let names = NamePreserver::new(&plan);
+    let widened = plan.map_expressions(|expr| {
+        let name = names.save(&expr);
+        let widened = expr.transform_up(|part| widen(part, &schema))?;
+        Ok(widened.update_data(|expr| name.restore(expr)))
+    })?;
+    // Also where nothing changed: a node above a widened one takes over its types.
+    widened.map_data(LogicalPlan::recompute_schema)
+}
+
+fn widen(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>, DataFusionError> {
+    match expr {
+        Expr::BinaryExpr(BinaryExpr { left, op: Operator::Divide, right }) => {
+            let (dividend, divisor) = (numeric(&left, schema), numeric(&right, schema));
+            let (Some(dividend), Some(divisor)) = (dividend, divisor) else {
+                return Ok(Transformed::no(Expr::BinaryExpr(BinaryExpr { left, op: Operator::Divide, right })));
+            };
+            if !dividend.is_decimal && !divisor.is_decimal {
+                return Ok(Transformed::no(Expr::BinaryExpr(BinaryExpr { left, op: Operator::Divide, right })));
+            }
+            let scale = dividend.scale.saturating_add(QUOTIENT_DIGITS).max(QUOTIENT_DIGITS).min(30);
+            let left = cast(*left, DataType::Decimal256(DECIMAL256_DIGITS, scale));
+            let right = cast(*right, DataType::Decimal256(DECIMAL256_DIGITS, divisor.scale.clamp(0, 30)));
+            let (left, right) = (Box::new(left), Box::new(right));
+            Ok(Transformed::yes(Expr::BinaryExpr(BinaryExpr { left, op: Operator::Divide, right })))
+        }
+        Expr::AggregateFunction(mut call) if call.func.name() == "avg" && !call.params.distinct => {
+            let widened = call.params.args.first().and_then(|argument| wider_average(argument, schema));
+            match (widened, call.params.args.first_mut()) {
+                (Some(widened), Some(argument)) => {
+                    *argument = widened;
+                    Ok(Transformed::yes(Expr::AggregateFunction(AggregateFunction { ..call })))
+                }
+                _ => Ok(Transformed::no(Expr::AggregateFunction(call))),
+            }
+        }
+        other => Ok(Transformed::no(other)),
+    }
+}
+
+fn wider_average(argument: &Expr, schema: &DFSchema) -> Option<Expr> {
+    match argument.get_type(schema).ok()? {
+        DataType::Decimal128(precision, scale) if (0..=18).contains(&scale) && precision <= 30 => {
+            let wider = DataType::Decimal128(DECIMAL128_DIGITS, scale + AVERAGE_DIGITS);
+            Some(cast(argument.clone(), wider))
+        }
+        _ => None,
+    }
+}
+
+struct Numeric {
+    is_decimal: bool,
+    scale: i8,
+}
+
+/// Whole numbers and decimals; anything else divides in its own way.
+fn numeric(expr: &Expr, schema: &DFSchema) -> Option<Numeric> {
+    match expr.get_type(schema).ok()? {
+        DataType::Decimal128(_, scale) | DataType::Decimal256(_, scale) => Some(Numeric { is_decimal: true, scale }),
+        DataType::Int8 | DataType::Int16 | DataType::Int32 | DataType::Int64 => {
+            Some(Numeric { is_decimal: false, scale: 0 })
+        }
+        DataType::UInt8 | DataType::UInt16 | DataType::UInt32 | DataType::UInt64 => {
+            Some(Numeric { is_decimal: false, scale: 0 })
+        }
+        _ => None,
+    }
+}
+
+fn cast(expr: Expr, data_type: DataType) -> Expr {
+    Expr::Cast(Cast::new(Box::new(expr), data_type))
+}
