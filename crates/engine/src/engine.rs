@@ -186,11 +186,13 @@ fn logical_rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
 }
 
 impl Engine {
-    /// The logical rules, with the join order of a version's statistics.
-    pub(crate) fn optimizer(&self, version: &Arc<Version>) -> Optimizer {
+    /// The logical rules, with the join order of a version's statistics if one is given.
+    pub(crate) fn optimizer(&self, version: Option<&Arc<Version>>) -> Optimizer {
         let mut rules = self.logical_rules.clone();
         let after = rules.iter().position(|rule| rule.name() == Leakproof.name()).map_or(rules.len(), |at| at + 1);
-        rules.insert(after, Arc::new(JoinOrder::new(Arc::clone(version))));
+        if let Some(version) = version {
+            rules.insert(after, Arc::new(JoinOrder::new(Arc::clone(version))));
+        }
         Optimizer::with_rules(rules)
     }
 }
@@ -208,6 +210,8 @@ pub(crate) fn config_options() -> ConfigOptions {
     options.optimizer.enable_aggregate_dynamic_filter_pushdown = false;
     options.optimizer.enable_join_dynamic_filter_pushdown = false;
     options.optimizer.filter_null_join_keys = true;
+    // As an expression of its own it calls its value not null, and fails on a subquery without rows.
+    options.optimizer.enable_physical_uncorrelated_scalar_subquery = false;
     options
 }
 

@@ -20,6 +20,7 @@ mod bind;
 mod binder;
 mod catalog;
 mod check_default;
+mod checked;
 mod coerce;
 mod constant;
 mod dialect;

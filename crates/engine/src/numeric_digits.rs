@@ -23,6 +23,10 @@ use datafusion::{
 const QUOTIENT_DIGITS: i8 = 12;
 /// Added to an averaged column's scale; the average itself adds four.
 const AVERAGE_DIGITS: i8 = 8;
+/// With more digits the wider average would not fit into 38.
+const AVERAGED_DIGITS_MAX: u8 = 26;
+/// Scales beyond it would leave too few digits before the point.
+const SCALE_MAX: i8 = 28;
 const DECIMAL128_DIGITS: u8 = 38;
 const DECIMAL256_DIGITS: u8 = 76;
 
@@ -61,12 +65,13 @@ fn widen(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>, DataFusionE
             let (Some(dividend), Some(divisor)) = (dividend, divisor) else {
                 return Ok(Transformed::no(Expr::BinaryExpr(BinaryExpr { left, op: Operator::Divide, right })));
             };
-            if !dividend.is_decimal && !divisor.is_decimal {
+            let fits = (0..=SCALE_MAX).contains(&dividend.scale) && (0..=SCALE_MAX).contains(&divisor.scale);
+            if !fits || (!dividend.is_decimal && !divisor.is_decimal) {
                 return Ok(Transformed::no(Expr::BinaryExpr(BinaryExpr { left, op: Operator::Divide, right })));
             }
-            let scale = dividend.scale.saturating_add(QUOTIENT_DIGITS).max(QUOTIENT_DIGITS).min(30);
+            let scale = dividend.scale + QUOTIENT_DIGITS;
             let left = cast(*left, DataType::Decimal256(DECIMAL256_DIGITS, scale));
-            let right = cast(*right, DataType::Decimal256(DECIMAL256_DIGITS, divisor.scale.clamp(0, 30)));
+            let right = cast(*right, DataType::Decimal256(DECIMAL256_DIGITS, divisor.scale));
             let (left, right) = (Box::new(left), Box::new(right));
             Ok(Transformed::yes(Expr::BinaryExpr(BinaryExpr { left, op: Operator::Divide, right })))
         }
@@ -86,7 +91,7 @@ fn widen(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>, DataFusionE
 
 fn wider_average(argument: &Expr, schema: &DFSchema) -> Option<Expr> {
     match argument.get_type(schema).ok()? {
-        DataType::Decimal128(precision, scale) if (0..=18).contains(&scale) && precision <= 30 => {
+        DataType::Decimal128(precision, scale) if (0..=18).contains(&scale) && precision <= AVERAGED_DIGITS_MAX => {
             let wider = DataType::Decimal128(DECIMAL128_DIGITS, scale + AVERAGE_DIGITS);
             Some(cast(argument.clone(), wider))
         }

@@ -42,7 +42,7 @@ impl CopyIn {
         running: Running,
         transaction: Transaction,
         own: bool,
-        ticket: Ticket,
+        mut ticket: Ticket,
         control: Control,
         engine: &EngineSession,
     ) -> Result<CopyIn> {
@@ -59,19 +59,23 @@ impl CopyIn {
             Ok((target, object.name().to_owned()))
         };
         match target() {
-            Ok((target, relation)) => Ok(CopyIn {
-                columns: columns_of(&target),
-                target,
-                options: copy.options.clone(),
-                relation,
-                database: running.database,
-                transaction,
-                own,
-                ticket,
-                control,
-                rows: 0,
-                _running: None,
-            }),
+            Ok((target, relation)) => {
+                // The client sends when it likes; meanwhile the slot is another's.
+                ticket.release_slots();
+                Ok(CopyIn {
+                    columns: columns_of(&target),
+                    target,
+                    options: copy.options.clone(),
+                    relation,
+                    database: running.database,
+                    transaction,
+                    own,
+                    ticket,
+                    control,
+                    rows: 0,
+                    _running: None,
+                })
+            }
             Err(refusal) => {
                 ticket.finish(Err(&refusal), 0)?;
                 Err(refusal)

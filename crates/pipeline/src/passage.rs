@@ -39,13 +39,33 @@ pub(crate) struct Traveller<'a> {
 /// Gates 1 to 14. A refusal is counted and journalled here, once, whichever gate said it.
 pub(crate) async fn govern(traveller: &Traveller<'_>) -> Result<Governed> {
     let mut verdict = policy::Verdict::default();
-    let passed = pass_gates(traveller, &mut verdict).await;
+    let mut passed = pass_gates(traveller, &mut verdict).await;
+    for _ in 0..POLICY_CHANGES_MAX {
+        match &passed {
+            Ok(governed) if !is_current(governed, traveller) => {
+                drop(passed);
+                verdict = policy::Verdict::default();
+                passed = pass_gates(traveller, &mut verdict).await;
+            }
+            _ => break,
+        }
+    }
     if let Err(refusal) = &passed {
         metrics::counter!("weir_gate_refusals_total", "code" => refusal.code().as_str()).increment(1);
         let statement = traveller.statement;
         audit::refused(traveller.facts, Some(statement), statement.text(), &verdict, refusal, traveller.started)?;
     }
     passed
+}
+
+/// A statement that waited meets the bundle of the moment it goes on, so often at most.
+const POLICY_CHANGES_MAX: usize = 4;
+
+/// Whether the bundle that governed it is still the org's.
+fn is_current(governed: &Governed, traveller: &Traveller<'_>) -> bool {
+    let standing = &governed.pinned.reserved.costed.authorized.stated.admitted.paced.standing.0;
+    let held = traveller.facts.org.policy();
+    held.is_some_and(|held| Arc::ptr_eq(&held.policy, &standing.ready.policy))
 }
 
 async fn pass_gates(traveller: &Traveller<'_>, verdict: &mut policy::Verdict) -> Result<Governed> {
@@ -65,8 +85,8 @@ async fn pass_gates(traveller: &Traveller<'_>, verdict: &mut policy::Verdict) ->
     let version = newest(&admitted.paced.standing.0.database);
     let stated = clock
         .lap("6 statement", statement::pass(admitted, statement, version, facts, traveller.search_path, memory))?;
-    let appending = clock.lap("7 append only", ledger::pass(stated))?;
-    let included = clock.lap("8 tier", tier::pass(appending, options.tier_gate))?;
+    let appending = clock.lap("7 append only", ledger::pass(stated, facts))?;
+    let included = clock.lap("8 tier", tier::pass(appending, facts, options.tier_gate))?;
     let isolated = clock.lap("9 isolation", isolation::pass(included))?;
     let authorized = clock.lap("10 policy", policy::pass(isolated, facts, memory, verdict))?;
     let mut costed = clock.lap("11 cost", Ok(cost::pass(authorized, &options.weights)))?;

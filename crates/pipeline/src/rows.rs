@@ -86,6 +86,13 @@ impl Rows {
         self
     }
 
+    pub(crate) fn without_slots(mut self) -> Rows {
+        if let Some(ticket) = &mut self.ticket {
+            ticket.release_slots();
+        }
+        self
+    }
+
     pub(crate) fn with_verb(mut self, verb: &'static str) -> Rows {
         self.verb = verb;
         self
@@ -134,6 +141,15 @@ impl Rows {
     #[must_use]
     pub fn tag(&self, rows_sent: u64) -> CommandTag {
         CommandTag(format!("{} {rows_sent}", self.verb))
+    }
+}
+
+/// Given up before the end: what was handed out is recorded and paid for.
+impl Drop for Rows {
+    fn drop(&mut self) {
+        if let Some(mut ticket) = self.ticket.take() {
+            ticket.abandon(self.rows);
+        }
     }
 }
 

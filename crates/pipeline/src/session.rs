@@ -53,6 +53,14 @@ impl SessionFacts {
     }
 }
 
+impl SessionFacts {
+    /// Whether the principal may know that an object exists; what may not be known is refused as missing, by the
+    /// policy gate and no gate before it.
+    pub(crate) fn may_know(&self, policy: &Arc<Policy>, object: &weir_model::ObjectName) -> bool {
+        self.principal.get(policy, &self.identity).is_ok_and(|principal| policy.may_know(&principal, object))
+    }
+}
+
 /// One authenticated connection to one org. Dropping it rolls back and ends its chain in the journal.
 #[derive(Debug)]
 pub struct Session {

@@ -16,6 +16,10 @@ const SCHEMA: &str = "weir";
 const AUDIT: &str = "audit";
 const USAGE: &str = "usage";
 
+/// `weir.audit` shows the newest records of the journal, so many at most, as it is read into memory;
+/// `weir audit export` has no such bound.
+const RECORDS_SHOWN: u64 = 200_000;
+
 pub(crate) fn is_virtual(object: &ObjectName) -> bool {
     object.schema() == SCHEMA && matches!(object.name(), AUDIT | USAGE)
 }
@@ -48,7 +52,9 @@ impl VirtualTables for OrgVirtuals {
         match (object.schema(), object.name()) {
             (SCHEMA, AUDIT) => {
                 let unreadable = |error: weir_audit::AuditError| error.refusal();
-                self.journal.scan(Some(&self.org)).map_err(unreadable)?.map(|batch| batch.map_err(unreadable)).collect()
+                let first = self.journal.size().saturating_sub(RECORDS_SHOWN);
+                let scan = self.journal.scan_from(Some(&self.org), first).map_err(unreadable)?;
+                scan.map(|batch| batch.map_err(unreadable)).collect()
             }
             (SCHEMA, USAGE) => {
                 let org = self.policy.quota_for("").org.map(Credits);

@@ -20,6 +20,13 @@ pub struct Source {
 }
 
 impl Source {
+    /// Whether `row_filters.sql` lost its last word against an earlier source: a file cut short while it is written
+    /// would open every table, so a caller takes that for a mistake. A comment is word enough.
+    #[must_use]
+    pub fn emptied_row_filters(&self, earlier: &Source) -> bool {
+        self.row_filters.trim().is_empty() && !earlier.row_filters.trim().is_empty()
+    }
+
     /// A policy from text; `directory` only names it in diagnostics.
     #[must_use]
     pub fn from_text(directory: impl Into<PathBuf>, policy: &str, access: &str, row_filters: &str) -> Source {

@@ -26,6 +26,7 @@ pub fn parse(text: &str) -> Result<Vec<Statement>> {
     let tokens = Tokenizer::new(&PostgreSqlDialect {}, text)
         .tokenize_with_location()
         .map_err(|error| token_error(&error, &positions))?;
+    let tokens = split_signs(tokens);
     let mut statements = Vec::new();
     for run in tokens.split(|token| token.token == Token::SemiColon) {
         let mut words = run.iter().filter(|token| !matches!(token.token, Token::Whitespace(_) | Token::EOF));
@@ -35,6 +36,36 @@ pub fn parse(text: &str) -> Result<Vec<Statement>> {
         statements.push(parse_one(slice.into(), run, first, &positions)?);
     }
     Ok(statements)
+}
+
+/// `a>-5`: an operator ends in + or - only if it has one of `~!@#%^&|`?`, as PostgreSQL's lexer rules; the tokenizer
+/// takes it as one operator of its own.
+fn split_signs(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
+    let mut split = Vec::with_capacity(tokens.len());
+    for token in tokens {
+        let Token::CustomBinaryOperator(operator) = &token.token else {
+            split.push(token);
+            continue;
+        };
+        let front = match operator.strip_suffix('-') {
+            Some("=") => Token::Eq,
+            Some("<") => Token::Lt,
+            Some(">") => Token::Gt,
+            Some("<=") => Token::LtEq,
+            Some(">=") => Token::GtEq,
+            Some("<>") => Token::Neq,
+            Some("*") => Token::Mul,
+            Some("/") => Token::Div,
+            Some("+") => Token::Plus,
+            _ => {
+                split.push(token);
+                continue;
+            }
+        };
+        split.push(TokenWithSpan::new(front, token.span));
+        split.push(TokenWithSpan::new(Token::Minus, token.span));
+    }
+    split
 }
 
 fn parse_one(

@@ -3,8 +3,8 @@
 use std::ops::ControlFlow;
 
 use sqlparser::ast::{
-    Expr, GroupByExpr, GroupByWithModifier, Ident, JoinOperator, LimitClause, Offset, Query, Select, SetExpr,
-    Statement, TableFactor, Visit, VisitMut, Visitor, VisitorMut,
+    Expr, GroupByExpr, GroupByWithModifier, Ident, JoinConstraint, JoinOperator, LimitClause, Offset, Query, Select,
+    SetExpr, SetOperator, SetQuantifier, Statement, TableFactor, Visit, VisitMut, Visitor, VisitorMut,
 };
 use weir_model::{Code, Refusal, Result};
 
@@ -40,6 +40,17 @@ impl VisitorMut for FetchToLimit {
             query.limit_clause = Some(LimitClause::LimitOffset { limit, offset, limit_by: Vec::new() });
         }
         ControlFlow::Continue(())
+    }
+}
+
+/// The engine forgets how often a row comes.
+fn multiset_operation(body: &SetExpr) -> bool {
+    match body {
+        SetExpr::SetOperation { left, op, set_quantifier, right } => {
+            let counts = matches!(set_quantifier, SetQuantifier::All | SetQuantifier::AllByName);
+            (counts && *op != SetOperator::Union) || multiset_operation(left) || multiset_operation(right)
+        }
+        _ => false,
     }
 }
 
@@ -84,6 +95,7 @@ impl Visitor for Walk {
             (query.for_clause.is_some(), "FOR XML, JSON or BROWSE"),
             (query.settings.is_some() || query.format_clause.is_some(), "SETTINGS or FORMAT"),
             (!query.pipe_operators.is_empty(), "pipe operators"),
+            (multiset_operation(&query.body), "EXCEPT ALL or INTERSECT ALL"),
             (limit_by, "LIMIT … BY"),
             (subquery_in_values(&query.body), "a subquery in VALUES"),
             (modifying, "a data-modifying statement in WITH"),
@@ -105,7 +117,15 @@ impl Visitor for Walk {
                         | JoinOperator::StraightJoin(_)
                 )
         });
+        let merged_outer = select.from.iter().flat_map(|from| &from.joins).any(|join| {
+            matches!(
+                &join.join_operator,
+                JoinOperator::Right(by) | JoinOperator::RightOuter(by) | JoinOperator::FullOuter(by)
+                    if matches!(by, JoinConstraint::Using(_) | JoinConstraint::Natural)
+            )
+        });
         Walk::refuse([
+            (merged_outer, "RIGHT or FULL JOIN with USING or NATURAL"),
             (select.into.is_some(), "SELECT … INTO"),
             (!select.optimizer_hints.is_empty(), "optimizer hints"),
             (select.top.is_some(), "TOP"),
@@ -160,6 +180,13 @@ impl Visitor for Walk {
             Expr::CompoundIdentifier(idents) => idents.iter().any(hidden),
             _ => false,
         };
+        if let Expr::BinaryOp { left, right, .. } = expr {
+            if matches!(**left, Expr::Tuple(_)) && matches!(**right, Expr::Tuple(_)) {
+                return ControlFlow::Break(
+                    Refusal::unsupported("a comparison of rows").hint("compare column by column, joined with AND"),
+                );
+            }
+        }
         if named {
             return ControlFlow::Break(Refusal::new(
                 Code::UndefinedColumn,

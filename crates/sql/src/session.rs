@@ -65,7 +65,11 @@ pub(crate) fn set(set: &Set) -> Result<SetStatement> {
         }
         Set::SetNamesDefault {} => Ok(SetStatement { name: "client_encoding".into(), value: None, local: false }),
         Set::SetTransaction { modes, snapshot: None, session } => {
-            let read_only = transaction_modes(modes)?;
+            let Some(read_only) = transaction_modes(modes)? else {
+                // An isolation level that snapshots meet already.
+                let name = if *session { "default_transaction_isolation" } else { "transaction_isolation" };
+                return Ok(SetStatement { name: name.into(), value: None, local: false });
+            };
             Ok(SetStatement {
                 name: if *session { "default_transaction_read_only" } else { "transaction_read_only" }.into(),
                 value: Some(if read_only { "on" } else { "off" }.into()),
@@ -111,12 +115,14 @@ fn one_value(expr: &Expr) -> Result<String> {
     }
 }
 
-/// Whether the modes say READ ONLY. Every isolation level up to REPEATABLE READ is met by reading one version.
-pub(crate) fn transaction_modes(modes: &[TransactionMode]) -> Result<bool> {
-    let mut read_only = false;
+/// Whether the modes say READ ONLY, if they say either. Every isolation level up to REPEATABLE READ is met by reading one version.
+pub(crate) fn transaction_modes(modes: &[TransactionMode]) -> Result<Option<bool>> {
+    let mut read_only = None;
     for mode in modes {
         match mode {
-            TransactionMode::AccessMode(access) => read_only = *access == TransactionAccessMode::ReadOnly,
+            TransactionMode::AccessMode(access) => {
+                read_only = Some(*access == TransactionAccessMode::ReadOnly);
+            }
             TransactionMode::IsolationLevel(TransactionIsolationLevel::Serializable) => {
                 return Err(Refusal::unsupported("isolation level SERIALIZABLE")
                     .hint("transactions have snapshot isolation: ask for REPEATABLE READ or less"));

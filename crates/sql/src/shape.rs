@@ -58,7 +58,7 @@ impl Visitor for Walk {
 
     fn pre_visit_value(&mut self, value: &ValueWithSpan) -> ControlFlow<()> {
         if let Value::Placeholder(name) = &value.value {
-            let number = name.strip_prefix('$').and_then(|digits| digits.parse().ok()).unwrap_or(0);
+            let number = name.strip_prefix('$').and_then(|digits| digits.parse().ok()).unwrap_or(usize::MAX);
             self.0.parameters = self.0.parameters.max(number);
         }
         ControlFlow::Continue(())

@@ -127,6 +127,9 @@ impl Kind {
     }
 }
 
+/// Highest `$n`, as the protocol counts parameters in 16 bits.
+const PARAMETERS_MAX: usize = 65_535;
+
 /// One statement: the text as sent and the tree that is authorised and executed. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Statement(Arc<Parts>);
@@ -152,11 +155,17 @@ impl Statement {
 
     fn build(text: Arc<str>, tree: Tree, fingerprint: Fingerprint, mentions_catalog: bool) -> Result<Statement> {
         let inner = |tree: Tree| Statement::build(text.clone(), tree, fingerprint, mentions_catalog);
+        let shape = Shape::of(&tree);
+        if shape.parameters > PARAMETERS_MAX {
+            return Err(Refusal::new(weir_model::Code::ProgramLimitExceeded, "too many parameters")
+                .detail(format!("limit={PARAMETERS_MAX}"))
+                .hint("parameters are $1 to $65535"));
+        }
         let kind = kind(&tree, inner)?;
         let uses = uses(&tree, &kind)?;
         let catalog_query = mentions_catalog
             && matches!(kind, Kind::Query | Kind::Prepare(_) | Kind::Declare(_) | Kind::Explain { .. } | Kind::Copy(_));
-        Ok(Statement(Arc::new(Parts { shape: Shape::of(&tree), text, tree, kind, uses, fingerprint, catalog_query })))
+        Ok(Statement(Arc::new(Parts { shape, text, tree, kind, uses, fingerprint, catalog_query })))
     }
 
     /// This statement's own slice of what was sent.
@@ -292,7 +301,7 @@ fn kind(tree: &Tree, inner: impl Fn(Tree) -> Result<Statement>) -> Result<Kind> 
 fn session_kind(tree: &Tree, inner: impl Fn(Tree) -> Result<Statement>) -> Result<Kind> {
     Ok(match tree {
         Tree::StartTransaction { modes, statements, exception: None, modifier: None, .. } if statements.is_empty() => {
-            Kind::Begin { read_only: transaction_modes(modes)? }
+            Kind::Begin { read_only: transaction_modes(modes)?.unwrap_or(false) }
         }
         Tree::Commit { chain: false, modifier: None, .. } => Kind::Commit,
         Tree::Rollback { chain: false, savepoint: None } => Kind::Rollback,

@@ -26,6 +26,7 @@ use crate::{
     barrier::Barrier,
     binder::{Binder, infer, parameter_fields},
     catalog::{CatalogView, shown_name},
+    checked::CheckedArithmetic,
     dialect,
     error::{Values, plan_refusal},
     functions::{Functions, session_value::BindSessionValues},
@@ -45,11 +46,13 @@ pub(crate) struct Planning<'a> {
     pub session: &'a EngineSession,
     pub snapshot: &'a Snapshot,
     pub governance: &'a Governance,
+    /// The plan is for the client's eyes: statistics, which count hidden rows too, may not order it.
+    shown: bool,
 }
 
 impl<'a> Planning<'a> {
     pub(crate) fn new(session: &'a EngineSession, snapshot: &'a Snapshot, governance: &'a Governance) -> Planning<'a> {
-        Planning { session, snapshot, governance }
+        Planning { session, snapshot, governance, shown: false }
     }
 
     pub(crate) fn binder(&self) -> Binder<'a> {
@@ -91,7 +94,7 @@ impl<'a> Planning<'a> {
     }
 
     fn explain(&self, statement: &Statement, types: &[Option<ColumnType>]) -> Result<Planned> {
-        let inner = self.statement(statement, types)?;
+        let inner = Planning { shown: true, ..*self }.statement(statement, types)?;
         let mut lines = match &inner.template().work {
             Work::Insert(insert) => vec![format!("Insert on {}", insert.object())],
             Work::Change(change) => vec![format!("{} on {}", change.verb(), change.object())],
@@ -188,6 +191,7 @@ impl<'a> Planning<'a> {
             Arc::new(ResolveGroupingFunction::new()),
             Arc::new(NumericDigits),
             Arc::new(TypeCoercion::new()),
+            Arc::new(CheckedArithmetic::default()),
         ]);
         let options = self.session.options();
         let analysed = analyzer.execute_and_check(plan, options, |_, _| {}).map_err(refused)?;
@@ -202,7 +206,7 @@ impl<'a> Planning<'a> {
         let plan = self
             .session
             .engine()
-            .optimizer(&self.snapshot.version)
+            .optimizer((!self.shown).then_some(&self.snapshot.version))
             .optimize(plan, &config, |_, _| {})
             .map_err(refused)?;
         verify.optimised(&plan).map_err(refused)?;

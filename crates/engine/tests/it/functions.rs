@@ -90,3 +90,23 @@ fn quotients_and_averages_of_numerics_keep_their_digits() {
     check("(SELECT avg(x) FROM (VALUES (1.00), (1.00), (0.00)) t(x)) BETWEEN 0.66666666 AND 0.66666667");
     check("7 / 2 = 3");
 }
+
+#[test]
+fn whole_numbers_that_do_not_fit_are_an_error() {
+    let world = World::new();
+    for expression in [
+        "9223372036854775807::bigint + 1::bigint",
+        "2147483647::int + 1::int",
+        "(-32768)::smallint - 1::smallint",
+        "3000000000::bigint * 4000000000::bigint",
+    ] {
+        world.refused(&format!("SELECT {expression}"), weir_model::Code::NumericOutOfRange);
+    }
+    world.check("SELECT 2 + 3 * 4 - 5", &["9"]);
+}
+
+#[test]
+fn a_scalar_subquery_without_rows_is_null() {
+    let world = World::new();
+    world.check("SELECT (SELECT 1 WHERE false), coalesce((SELECT 'a' WHERE false), 'none')", &["NULL|none"]);
+}

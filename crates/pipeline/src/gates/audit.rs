@@ -25,8 +25,7 @@ pub(crate) struct Ticket {
     masks: Vec<MaskApplied>,
     started: Instant,
     kind: &'static str,
-    _slots: Slots,
-    _share: crate::gates::governor::Share,
+    places: Option<(Slots, crate::gates::governor::Share)>,
 }
 
 /// What a statement needs to run, apart from what it must give back.
@@ -95,8 +94,7 @@ pub(crate) fn intent(
         masks: planned.as_ref().map(masks_of).unwrap_or_default(),
         started,
         kind: statement.kind().label(),
-        _slots: slots,
-        _share: share,
+        places: Some((slots, share)),
     };
     let governed = Running {
         statement,
@@ -129,11 +127,24 @@ impl Ticket {
         self.end(outcome.map_err(outcome_of).err().unwrap_or(Outcome::Ok), rows)
     }
 
+    /// The statement waits for its client: its slots go to others.
+    pub(crate) fn release_slots(&mut self) {
+        self.places = None;
+    }
+
+    /// The statement is given up after so many rows.
+    pub(crate) fn abandon(&mut self, rows: u64) {
+        if let Err(refusal) = self.end(Outcome::Cancelled(Code::QueryCanceled), rows) {
+            tracing::error!(%refusal, "a cancelled statement's outcome is not recorded");
+        }
+    }
+
     fn end(&mut self, outcome: Outcome, rows: u64) -> Result<()> {
         let Some(receipt) = self.receipt.take() else { return Ok(()) };
         let reservation = self.reservation.take();
         let estimated = reservation.as_ref().map_or(Credits::ZERO, Reservation::estimate);
-        let settled = if outcome == Outcome::Ok {
+        // Rows that were handed out are paid for, however the statement ends.
+        let settled = if outcome == Outcome::Ok || rows > 0 {
             metering::settle(reservation, &self.inputs, &self.options.weights, rows)
         } else {
             drop(reservation);
@@ -159,9 +170,7 @@ impl Ticket {
 
 impl Drop for Ticket {
     fn drop(&mut self) {
-        if let Err(refusal) = self.end(Outcome::Cancelled(Code::QueryCanceled), 0) {
-            tracing::error!(%refusal, "a cancelled statement's outcome is not recorded");
-        }
+        self.abandon(0);
     }
 }
 

@@ -71,13 +71,23 @@ pub(crate) fn pass(
     for (object, action) in stated.objects.iter() {
         let found = exists(&stated.version, object) || object.name() == "*";
         if *action != Action::Create && (!found || !policy.may_know(&principal, object)) {
-            return Err(undefined(object));
+            return Err(if is_named(&stated, object) { undefined(object) } else { behind_a_view() });
+        }
+        let shaped = policy.has_row_security(object) || !policy.masks(&principal, object).is_empty();
+        if shaped && stated.version.view(object).is_some() {
+            return Err(
+                Refusal::unsupported("a row filter or mask on a view").hint("put it on the tables that the view reads")
+            );
         }
         let decision = policy.decide(&principal, &Request { action: *action, object, context: &context });
         settled &= !decision.volatile;
         verdict.rules.extend(decision.rules.iter().map(rule_name));
         if !decision.allowed {
-            return Err(denied(&principal, object, *action, &decision.rules));
+            return Err(if is_named(&stated, object) {
+                denied(&principal, object, *action, &decision.rules)
+            } else {
+                behind_a_view()
+            });
         }
     }
     verdict.rules.sort();
@@ -93,6 +103,16 @@ pub(crate) fn pass(
         memory.keep_allowed(&stated.objects, allowed);
     }
     Ok(Authorized { principal, rules, stated })
+}
+
+/// Whether the statement's own text names the object, or only a view that it reads.
+fn is_named(stated: &Stated, object: &ObjectName) -> bool {
+    object.name() == "*" || stated.statement.uses().iter().any(|used| used.name.name == object.name())
+}
+
+fn behind_a_view() -> Refusal {
+    Refusal::new(Code::PermissionDenied, "permission denied for what a view reads")
+        .hint("a view runs with the rights of who asks; ask for the right to read its tables")
 }
 
 fn rule_name(rule: &RuleId) -> Arc<str> {

@@ -78,6 +78,10 @@ fn collect(
         }
     }
     for used in statement.uses() {
+        if used.action == Action::Create {
+            objects.insert((created(&used.name, version, search_path)?, Action::Create));
+            continue;
+        }
         let object = match resolve(&used.name, version, search_path)? {
             Some(object) => object,
             None if used.action == Action::Select => continue,
@@ -106,6 +110,18 @@ fn open_view(sql: &str, version: &Version, depth: usize, objects: &mut BTreeSet<
     }
     let path = [ObjectName::DEFAULT_SCHEMA.to_owned()];
     weir_sql::parse(sql)?.iter().try_for_each(|inner| collect(inner, version, &path, depth + 1, objects))
+}
+
+/// Where a new object goes: the schema given, or the first of the search path that exists.
+fn created(name: &RawName, version: &Version, search_path: &[String]) -> Result<ObjectName> {
+    let schema = match &name.schema {
+        Some(schema) => schema,
+        None => search_path.iter().find(|schema| version.has_schema(schema)).ok_or_else(|| {
+            Refusal::new(Code::UndefinedSchema, "no schema has been selected to create in")
+                .hint("name one: schema.name")
+        })?,
+    };
+    ObjectName::new(schema, &name.name).map_err(|why| Refusal::new(Code::InvalidName, why.to_string()))
 }
 
 fn catalog_object(name: &RawName) -> Result<ObjectName> {

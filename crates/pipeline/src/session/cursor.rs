@@ -4,6 +4,7 @@ use arrow::record_batch::RecordBatch;
 use tokio::sync::Mutex;
 use weir_engine::Column;
 use weir_model::{Code, Refusal, Result};
+use weir_policy::Policy;
 
 use crate::rows::Rows;
 
@@ -12,7 +13,15 @@ const CURSORS_MAX: usize = 100;
 
 /// Cursors by name; each holds the rows of the version that its query was bound to.
 #[derive(Debug, Default)]
-pub(crate) struct Cursors(HashMap<String, (Arc<[Column]>, Arc<Mutex<CursorRows>>)>);
+pub(crate) struct Cursors(HashMap<String, Cursor>);
+
+#[derive(Debug, Clone)]
+struct Cursor {
+    columns: Arc<[Column]>,
+    rows: Arc<Mutex<CursorRows>>,
+    /// The bundle that its query was governed by.
+    policy: Arc<Policy>,
+}
 
 impl Cursors {
     pub(crate) fn check_free(&self, name: &str) -> Result<()> {
@@ -27,15 +36,30 @@ impl Cursors {
         Ok(())
     }
 
-    pub(crate) fn open(&mut self, name: String, rows: Rows) {
+    pub(crate) fn open(&mut self, name: String, rows: Rows, policy: Arc<Policy>) {
         let columns = rows.columns().clone();
-        self.0.insert(name, (columns, Arc::new(Mutex::new(CursorRows { rows, rest: None }))));
+        let rows = Arc::new(Mutex::new(CursorRows { rows, rest: None }));
+        self.0.insert(name, Cursor { columns, rows, policy });
+    }
+
+    /// A cursor whose query the bundle in force has governed; an older one's rows are not handed out any more.
+    pub(crate) fn get_under(
+        &self,
+        name: &str,
+        policy: &Arc<Policy>,
+    ) -> Result<(Arc<[Column]>, Arc<Mutex<CursorRows>>)> {
+        let found = self.get(name)?;
+        if self.0.get(name).is_some_and(|cursor| !Arc::ptr_eq(&cursor.policy, policy)) {
+            return Err(Refusal::new(Code::PermissionDenied, format!("cursor \"{name}\" is of an earlier policy"))
+                .hint("the policy changed since the cursor was declared; declare it again"));
+        }
+        Ok(found)
     }
 
     pub(crate) fn get(&self, name: &str) -> Result<(Arc<[Column]>, Arc<Mutex<CursorRows>>)> {
         self.0
             .get(name)
-            .cloned()
+            .map(|cursor| (Arc::clone(&cursor.columns), Arc::clone(&cursor.rows)))
             .ok_or_else(|| Refusal::new(Code::InvalidCursorName, format!("cursor \"{name}\" does not exist")))
     }
 

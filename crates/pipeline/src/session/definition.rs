@@ -1,9 +1,9 @@
 //! DDL and TRUNCATE, inside the transaction like any other write.
 
 use weir_engine::{Control, EngineSession};
-use weir_model::{Code, ColumnType, ObjectName, Refusal, Result};
+use weir_model::{Action, Code, ColumnType, ObjectName, Refusal, Result};
 use weir_policy::RowFilter;
-use weir_sql::{CreateTableAs, CreateView, DropKind, DropObjects, Kind, RawName, TableDefinition, ast};
+use weir_sql::{CreateTableAs, CreateView, DropKind, DropObjects, Kind, TableDefinition, ast};
 use weir_store::{Column as StoredColumn, TableSchema, Transaction};
 
 use crate::gates::{audit::Running, statement};
@@ -23,10 +23,10 @@ pub(crate) async fn apply(
             }
             Ok(("CREATE SCHEMA".into(), 0))
         }
-        Kind::CreateTable(definition) => create_table(definition, running, engine, transaction, path),
-        Kind::CreateTableAs(create) => create_table_as(create, running, engine, transaction, control, path).await,
+        Kind::CreateTable(definition) => create_table(definition, running, engine, transaction),
+        Kind::CreateTableAs(create) => create_table_as(create, running, engine, transaction, control).await,
         Kind::CreateView(create) => create_view(create, running, transaction, path),
-        Kind::Drop(drop) => drop_objects(drop, transaction, path),
+        Kind::Drop(drop) => drop_objects(drop, running, transaction),
         Kind::Truncate => truncate(running, transaction),
         other => Err(Refusal::unsupported(format!("statement kind {}", other.label()))),
     }
@@ -37,9 +37,8 @@ fn create_table(
     running: &Running,
     engine: &EngineSession,
     transaction: &mut Transaction,
-    path: &[String],
 ) -> Result<(String, u64)> {
-    let name = new_name(&definition.name, transaction, path)?;
+    let name = new_name(running, transaction)?;
     let tag = "CREATE TABLE".to_owned();
     if definition.if_not_exists && statement::exists(transaction.version(), &name) {
         return Ok((tag, 0));
@@ -68,9 +67,8 @@ async fn create_table_as(
     engine: &EngineSession,
     transaction: &mut Transaction,
     control: &Control,
-    path: &[String],
 ) -> Result<(String, u64)> {
-    let name = new_name(&create.name, transaction, path)?;
+    let name = new_name(running, transaction)?;
     if create.if_not_exists && statement::exists(transaction.version(), &name) {
         return Ok(("CREATE TABLE AS".into(), 0));
     }
@@ -95,11 +93,11 @@ fn create_view(
     transaction: &mut Transaction,
     path: &[String],
 ) -> Result<(String, u64)> {
-    let name = new_name(&create.name, transaction, path)?;
+    let name = new_name(running, transaction)?;
     let planned = running.planned.as_ref().ok_or_else(no_plan)?;
     let columns = named_columns(planned, &create.columns)?;
     let default_path = [ObjectName::DEFAULT_SCHEMA.to_owned()];
-    for used in running.statement.uses().iter().filter(|used| used.action == weir_model::Action::Select) {
+    for used in running.statement.uses().iter().filter(|used| used.action == Action::Select) {
         let version = transaction.version();
         if statement::resolve(&used.name, version, path)? != statement::resolve(&used.name, version, &default_path)? {
             return Err(Refusal::new(
@@ -161,37 +159,34 @@ fn named_columns(planned: &weir_engine::Planned, given: &[String]) -> Result<Vec
     }
 }
 
-fn drop_objects(drop: &DropObjects, transaction: &mut Transaction, path: &[String]) -> Result<(String, u64)> {
-    for raw in &drop.names {
+/// Drops what was authorised to be dropped, and nothing else: names are not resolved again.
+fn drop_objects(drop: &DropObjects, running: &Running, transaction: &mut Transaction) -> Result<(String, u64)> {
+    for (object, _) in running.objects.iter().filter(|(_, action)| *action == Action::Drop) {
         match drop.kind {
             DropKind::Schema => {
-                if !(drop.if_exists && !transaction.version().has_schema(&raw.name)) {
-                    transaction.drop_schema(&raw.name)?;
+                if !(drop.if_exists && !transaction.version().has_schema(object.schema())) {
+                    transaction.drop_schema(object.schema())?;
                 }
             }
             DropKind::Table | DropKind::View => {
-                let name = raw.resolve(path, |object| statement::exists(transaction.version(), object))?;
-                if drop.if_exists && !statement::exists(transaction.version(), &name) {
+                if drop.if_exists && !statement::exists(transaction.version(), object) {
                     continue;
                 }
-                check_dependents(transaction, &name)?;
+                check_dependents(transaction, object)?;
                 if drop.kind == DropKind::Table {
-                    transaction.drop_table(&name)?;
+                    transaction.drop_table(object)?;
                 } else {
-                    transaction.drop_view(&name)?;
+                    transaction.drop_view(object)?;
                 }
             }
         }
     }
-    Ok((
-        match drop.kind {
-            DropKind::Table => "DROP TABLE",
-            DropKind::View => "DROP VIEW",
-            DropKind::Schema => "DROP SCHEMA",
-        }
-        .into(),
-        0,
-    ))
+    let tag = match drop.kind {
+        DropKind::Table => "DROP TABLE",
+        DropKind::View => "DROP VIEW",
+        DropKind::Schema => "DROP SCHEMA",
+    };
+    Ok((tag.into(), 0))
 }
 
 /// Views that name an object keep it from being dropped. They are not named: the principal may not know of them.
@@ -227,21 +222,14 @@ fn truncate(running: &Running, transaction: &mut Transaction) -> Result<(String,
     Ok(("TRUNCATE TABLE".into(), 0))
 }
 
-/// Where a new object goes: the schema given, or the first of the search path that exists.
-fn new_name(raw: &RawName, transaction: &Transaction, path: &[String]) -> Result<ObjectName> {
-    let version = transaction.version();
-    let schema = match &raw.schema {
-        Some(schema) => schema.clone(),
-        None => path.iter().find(|schema| version.has_schema(schema)).cloned().ok_or_else(|| {
-            Refusal::new(Code::UndefinedSchema, "no schema has been selected to create in")
-                .hint("name one: schema.name")
-        })?,
-    };
-    let name = ObjectName::new(&schema, &raw.name).map_err(|why| Refusal::new(Code::InvalidName, why.to_string()))?;
-    if !version.has_schema(&schema) {
-        return Err(Refusal::new(Code::UndefinedSchema, format!("schema \"{schema}\" does not exist")));
+/// The object that was authorised to come to be, and no other.
+fn new_name(running: &Running, transaction: &Transaction) -> Result<ObjectName> {
+    let created = running.objects.iter().find(|(_, action)| *action == Action::Create);
+    let (name, _) = created.ok_or_else(no_plan)?;
+    if !transaction.version().has_schema(name.schema()) {
+        return Err(Refusal::new(Code::UndefinedSchema, format!("schema \"{}\" does not exist", name.schema())));
     }
-    Ok(name)
+    Ok(name.clone())
 }
 
 fn no_plan() -> Refusal {

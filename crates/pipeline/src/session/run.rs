@@ -23,7 +23,7 @@ use crate::{
 
 /// A single statement outside a transaction may lose to another that commits first; it is then run again on the newer
 /// version, so often at most. Nothing of it has been seen by then.
-const WRITE_ATTEMPTS_MAX: usize = 16;
+const WRITE_ATTEMPTS_MAX: usize = 256;
 
 impl Session {
     pub(super) async fn run_statement(
@@ -58,6 +58,12 @@ impl Session {
         if matches!(statement.kind(), Kind::Rollback) {
             self.transactions.roll_back();
         }
+        // What these prepare or open passes the gates by itself, before the statement that says so holds any slot.
+        match statement.kind() {
+            Kind::Prepare(prepare) => self.prepare_named(prepare).await?,
+            Kind::Declare(declare) => self.declare(declare).await?,
+            _ => {}
+        }
         let control = self.begin_statement();
         let cleared = self.clear(statement, prepared, &control, started).await?;
         self.perform(cleared, prepared, parameters, control).await
@@ -65,7 +71,14 @@ impl Session {
 
     fn check_transaction(&self, statement: &Statement) -> Result<()> {
         self.transactions.check_usable()?;
-        if statement.kind().writes() { self.transactions.check_writable() } else { Ok(()) }
+        if !statement.kind().writes() {
+            return Ok(());
+        }
+        if !self.transactions.is_open() && self.settings.default_read_only() {
+            return Err(Refusal::new(Code::ReadOnlyTransaction, "cannot write in a read-only transaction")
+                .hint("SET default_transaction_read_only = off, or BEGIN READ WRITE"));
+        }
+        self.transactions.check_writable()
     }
 
     /// Refusals before the gates are journalled like those of the gates.
@@ -218,6 +231,7 @@ impl Session {
                 Ok(()) => return Ok(rows),
                 Err(lost) if lost.code() == Code::SerializationFailure && attempt < WRITE_ATTEMPTS_MAX => {
                     metrics::counter!("weir_write_retries_total").increment(1);
+                    tokio::task::yield_now().await;
                 }
                 Err(refusal) => return Err(refusal),
             }
@@ -265,7 +279,7 @@ impl Session {
                     Err(refusal) => finish(ticket, Err(refusal), 0),
                 }
             }
-            Kind::Fetch(fetch) => match self.cursors.get(&fetch.name) {
+            Kind::Fetch(fetch) => match self.cursors.get_under(&fetch.name, &governed.policy) {
                 Ok((columns, cursor)) => {
                     let left = match fetch.count {
                         FetchCount::Rows(rows) => rows,
@@ -275,14 +289,8 @@ impl Session {
                 }
                 Err(refusal) => finish(ticket, Err(refusal), 0),
             },
-            Kind::Declare(declare) => {
-                let opened = self.declare(declare, governed).await;
-                finish(ticket, opened.map(|()| Reply::done("DECLARE CURSOR")), 0)
-            }
-            Kind::Prepare(prepare) => {
-                let named = self.prepare_named(prepare).await;
-                finish(ticket, named.map(|()| Reply::done("PREPARE")), 0)
-            }
+            Kind::Declare(_) => finish(ticket, Ok(Reply::done("DECLARE CURSOR")), 0),
+            Kind::Prepare(_) => finish(ticket, Ok(Reply::done("PREPARE")), 0),
             kind => {
                 let done = self.change_session(kind).await;
                 finish(ticket, done.map(Reply::done), 0)
@@ -365,7 +373,7 @@ impl Session {
         let _always_valid = self.settings.set("transaction_read_only", Some(read_only));
     }
 
-    async fn declare(&mut self, declare: &weir_sql::DeclareCursor, _governed: &Running) -> Result<()> {
+    async fn declare(&mut self, declare: &weir_sql::DeclareCursor) -> Result<()> {
         if declare.hold {
             return Err(Refusal::unsupported("cursors WITH HOLD").hint("fetch within the transaction"));
         }
@@ -379,8 +387,9 @@ impl Session {
         let control = self.begin_statement();
         let cleared = self.clear(&declare.statement, None, &control, Instant::now()).await?;
         let Cleared { ticket, governed } = cleared;
-        let rows = self.query(ticket, &governed, &[], control)?;
-        self.cursors.open(declare.name.clone(), rows);
+        // A cursor waits for its reader, who may take all day: it holds no slot, and each FETCH asks for one.
+        let rows = self.query(ticket, &governed, &[], control)?.without_slots();
+        self.cursors.open(declare.name.clone(), rows, governed.policy.clone());
         Ok(())
     }
 

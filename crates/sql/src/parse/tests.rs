@@ -69,6 +69,11 @@ fn what_would_be_ignored_is_refused() {
         "SELECT * INTO n FROM t",
         "INSERT INTO t VALUES (1, (SELECT max(x) FROM u))",
         "VALUES ((SELECT 1))",
+        "SELECT 1 EXCEPT ALL SELECT 2",
+        "SELECT 1 UNION (SELECT 1 INTERSECT ALL SELECT 1)",
+        "SELECT * FROM a FULL JOIN b USING (x)",
+        "SELECT * FROM a NATURAL RIGHT JOIN b",
+        "SELECT (1, NULL) = (1, NULL)",
         "INSERT INTO t VALUES (1) ON CONFLICT DO NOTHING",
         "INSERT INTO t VALUES (1) RETURNING a",
         "UPDATE t SET a = 1 FROM u",
@@ -207,6 +212,24 @@ fn create_table_reads_columns_and_key() {
     assert_eq!(refusal("CREATE TABLE t (a int, a text)").code(), Code::DuplicateColumn);
     assert_eq!(refusal("CREATE TABLE t (a int, PRIMARY KEY (z))").code(), Code::UndefinedColumn);
     assert_eq!(refusal("CREATE TABLE t (a numeric(99,2))").code(), Code::InvalidParameter);
+}
+
+#[test]
+fn signs_after_operators_are_signs() {
+    for (sql, expected) in
+        [("SELECT a>-5", "a > -5"), ("SELECT a<=-1 AND b<>-1", "a <= -1 AND b <> -1"), ("SELECT 2*-3", "2 * -3")]
+    {
+        let statements = parse(sql).unwrap_or_else(|refusal| panic!("{sql}: {refusal}"));
+        assert!(statements[0].tree().to_string().ends_with(expected), "{}", statements[0].tree());
+    }
+}
+
+#[test]
+fn parameters_are_numbered_in_sixteen_bits() {
+    assert!(parse("SELECT $65535").is_ok());
+    for sql in ["SELECT $65536", "SELECT $100000000000", "SELECT $99999999999999999999999"] {
+        assert_eq!(refusal(sql).code(), Code::ProgramLimitExceeded, "{sql}");
+    }
 }
 
 #[test]

@@ -122,6 +122,15 @@ impl Control {
         let path = governed.watched.path().to_owned();
         if let Some(changed) = governed.watched.changed() {
             let taken = match changed.clone() {
+                Ok(source)
+                    if governed.serving.as_ref().is_some_and(|held| source.emptied_row_filters(&held.source)) =>
+                {
+                    Err(vec![format!(
+                        "{}:1:1: the file became empty, which would open every row of every table; write `-- none` into \
+                         it if that is meant",
+                        path.join("row_filters.sql").display()
+                    )])
+                }
                 Ok(source) => self.serve(&path, &source, recipient, now),
                 Err(diagnostics) => Err(texts(&diagnostics)),
             };
