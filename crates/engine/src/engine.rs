@@ -210,8 +210,6 @@ pub(crate) fn config_options() -> ConfigOptions {
     options.optimizer.enable_aggregate_dynamic_filter_pushdown = false;
     options.optimizer.enable_join_dynamic_filter_pushdown = false;
     options.optimizer.filter_null_join_keys = true;
-    // As an expression of its own it calls its value not null, and fails on a subquery without rows.
-    options.optimizer.enable_physical_uncorrelated_scalar_subquery = false;
     options
 }
 

@@ -104,9 +104,3 @@ fn whole_numbers_that_do_not_fit_are_an_error() {
     }
     world.check("SELECT 2 + 3 * 4 - 5", &["9"]);
 }
-
-#[test]
-fn a_scalar_subquery_without_rows_is_null() {
-    let world = World::new();
-    world.check("SELECT (SELECT 1 WHERE false), coalesce((SELECT 'a' WHERE false), 'none')", &["NULL|none"]);
-}
