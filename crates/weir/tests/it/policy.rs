@@ -36,7 +36,7 @@ async fn a_change_reaches_running_sessions_and_prepared_statements_within_a_seco
     assert_eq!(count().await, 3);
     server.write_policy(OPEN_POLICY, READER_ACCESS, &filters("id = 1"));
     eventually(SECOND, async || count().await == 1).await;
-    server.write_policy(OPEN_POLICY, ADMIN_ACCESS, "");
+    server.write_policy(OPEN_POLICY, ADMIN_ACCESS, "-- none\n");
     eventually(SECOND, async || reader.query_one(&prepared, &[&0_i32]).await.is_err()).await;
 }
 
