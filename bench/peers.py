@@ -18,6 +18,9 @@ POLICIES = HERE / "policies"
 SCALE = float(os.environ.get("BENCH_SCALE", "1"))
 CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "weir"
 
+# All of it over loopback, without TLS: clients prefer it where it is offered, and only one of the two servers has it.
+os.environ["PGSSLMODE"] = "disable"
+
 #: As one would run it for such work, durable.
 POSTGRES = {
     "fsync": "on",

@@ -23,8 +23,8 @@ use crate::{
 
 /// What sessions and the keeper share.
 ///
-/// An append queues its records and then takes the writer's lock. Whoever gets it first writes everything that is
-/// queued with one system call; the others find their records written. Locks are taken in this order only:
+/// An append queues its records; before anyone may see what they tell of, it takes the writer's lock. Whoever gets it
+/// first writes everything that is queued with one system call; the others find their records written. Locks are taken in this order only:
 /// a chain's, `sync` or `books`, `writer`, `queue`.
 #[derive(Debug)]
 pub(crate) struct Core {
@@ -33,6 +33,8 @@ pub(crate) struct Core {
     durability: Durability,
     queue: Mutex<Queue>,
     writer: Mutex<Writer>,
+    /// Records that are written.
+    written: AtomicU64,
     /// Held while a group of records is made durable.
     sync: Mutex<()>,
     /// Records that are durable.
@@ -107,6 +109,7 @@ impl Core {
             durability,
             queue: Mutex::new(Queue { batch: Batch::default(), next: size, closed: false }),
             writer: Mutex::new(Writer { log, batch: Batch::default() }),
+            written: AtomicU64::new(size),
             sync: Mutex::new(()),
             synced: AtomicU64::new(size),
             books: Mutex::new(books),
@@ -169,11 +172,17 @@ impl Core {
             std::mem::swap(&mut queue.batch, batch);
         }
         self.check()?;
-        if batch.entries.is_empty() { Ok(()) } else { log.write(batch).map_err(|error| self.poisoned(error)) }
+        if batch.entries.is_empty() {
+            return Ok(());
+        }
+        log.append(batch).map_err(|error| self.poisoned(error))?;
+        log.account(batch);
+        self.written.store(log.size(), Ordering::Release);
+        Ok(())
     }
 
-    /// Writes a chain's records and empties the batch. Returns the size of the log with them.
-    pub fn write(&self, batch: &mut Batch) -> Result<u64, AuditError> {
+    /// Queues a chain's records and empties the batch. Returns the size of the log with them.
+    pub fn enqueue(&self, batch: &mut Batch) -> Result<u64, AuditError> {
         let (records, bytes) = (batch.entries.len() as u64, batch.bytes.len() as u64);
         if records == 0 {
             return Ok(0);
@@ -191,21 +200,36 @@ impl Core {
             queue.next
         };
         batch.clear();
+        self.counters.records.0.increment(records);
+        self.counters.bytes.0.increment(bytes);
+        Ok(end)
+    }
+
+    /// Whether the first `end` records are written.
+    pub fn is_written(&self, end: u64) -> bool {
+        self.written.load(Ordering::Acquire) >= end
+    }
+
+    /// Writes everything queued, unless the first `end` records are written.
+    pub fn write_to(&self, end: u64) -> Result<(), AuditError> {
+        if self.is_written(end) {
+            return Ok(());
+        }
         let mut writer = self.writer.lock();
-        if writer.log.size() < end {
+        if !self.is_written(end) {
             self.check()?;
             let Writer { log, batch } = &mut *writer;
             std::mem::swap(&mut self.queue.lock().batch, batch);
-            log.write(batch).map_err(|error| self.poisoned(error))?;
+            log.append(batch).map_err(|error| self.poisoned(error))?;
+            self.written.store(log.size() + batch.entries.len() as u64, Ordering::Release);
+            log.account(batch);
         }
         drop(writer);
-        self.counters.records.0.increment(records);
-        self.counters.bytes.0.increment(bytes);
         if !self.dirty.swap(true, Ordering::AcqRel) {
             self.alarm.flags.lock().dirty = true;
             self.alarm.rings.notify_one();
         }
-        Ok(end)
+        Ok(())
     }
 
     /// Waits until the first `end` records are as durable as the journal promises at this point.

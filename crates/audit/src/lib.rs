@@ -43,9 +43,11 @@ pub use self::{
     export::{ExportFilter, ExportFormat, export},
     hash::Hash,
     journal::{Durability, InclusionProof, Journal, JournalOptions},
-    record::{Decision, EventFields, EventKind, IntentFields, MaskApplied, Outcome, OutcomeFields, SQL_BYTES_MAX},
+    record::{
+        Decision, EventFields, EventKind, IntentFields, IntentForm, MaskApplied, Outcome, OutcomeFields, SQL_BYTES_MAX,
+    },
     rows::schema,
     scan::{Charges, Scan, Settled},
-    session::{IntentReceipt, SessionChain},
+    session::{IntentReceipt, QueuedOutcome, SessionChain},
     verify::{Fault, Report, VerifyOptions, verify, verify_with},
 };

@@ -97,14 +97,21 @@ impl Log {
         std::mem::take(&mut self.unflushed)
     }
 
-    /// Writes a batch with one system call, and empties it. After an error the file's end is unknown, and the log must
-    /// not be written again.
-    pub fn write(&mut self, batch: &mut Batch) -> Result<(), AuditError> {
+    /// Writes a batch with one system call; [`Log::account`] must follow. After an error the file's end is unknown, and
+    /// the log must not be written again.
+    pub fn append(&mut self, batch: &Batch) -> Result<(), AuditError> {
         if self.current.bytes >= self.file_bytes_max {
             self.rotate()?;
         }
-        (&*self.file).write_all(&batch.bytes).map_err(AuditError::io(self.layout.log(self.current.first)))?;
+        (&*self.file)
+            .write_all(&batch.bytes)
+            .map_err(|error| AuditError::io(self.layout.log(self.current.first))(error))?;
         self.current.bytes += batch.bytes.len() as u64;
+        Ok(())
+    }
+
+    /// Takes in what was appended, and empties the batch.
+    pub fn account(&mut self, batch: &mut Batch) {
         for entry in &batch.entries {
             self.frontier.push(entry.leaf);
             self.unflushed.push(entry.leaf);
@@ -113,7 +120,6 @@ impl Log {
             debug_assert!(breaks.is_empty(), "{breaks:?}");
         }
         batch.clear();
-        Ok(())
     }
 
     /// Makes every later write fail.

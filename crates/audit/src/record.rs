@@ -1,11 +1,11 @@
 //! What callers tell the journal, and how it becomes a record's JSON.
 
-use std::{fmt, time::Duration};
+use std::{fmt, io::Write as _, time::Duration};
 
 use serde::{Serialize, Serializer, ser::SerializeSeq};
-use weir_model::{Attributes, Claims, ClientAddress, Code, ObjectName, OrgName, StatementId};
+use weir_model::{Attributes, Claims, ClientAddress, Code, ObjectName, OrgName};
 
-use crate::Hash;
+use crate::{AuditError, Hash};
 
 /// Longest SQL text that a record keeps whole. Of a longer one it keeps the front, the length and the SHA-256.
 pub const SQL_BYTES_MAX: usize = 16 * 1024;
@@ -28,7 +28,6 @@ pub struct Decision<'a> {
 /// A statement before its first effect.
 #[derive(Debug, Clone, Copy)]
 pub struct IntentFields<'a> {
-    pub statement: StatementId,
     pub claims: &'a Claims,
     pub roles: &'a [String],
     /// The text as sent. Not recorded when policy refused the statement.
@@ -137,8 +136,7 @@ impl EventFields<'_> {
 // The JSON forms. Each is written behind the chained part (`chain::write`), so each must have at least one field.
 
 #[derive(Serialize)]
-pub(crate) struct IntentBody<'a> {
-    pub time: u64,
+struct IntentBody<'a> {
     pub org: &'a str,
     pub agent: &'a str,
     pub client: &'a str,
@@ -167,8 +165,6 @@ pub(crate) struct IntentBody<'a> {
     pub confidence: f64,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub decision: Option<DecisionBody<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub estimated: Option<u64>,
 }
 
 #[derive(Serialize)]
@@ -224,17 +220,51 @@ pub(crate) struct EventBody<'a> {
     pub seed: Option<Hash>,
 }
 
+/// What of a statement's intent is the same each time a session runs it, as JSON.
+#[derive(Debug, Clone)]
+pub struct IntentForm {
+    /// Fields without the braces around them.
+    fields: Box<[u8]>,
+}
+
+impl IntentForm {
+    pub(crate) fn new(names: (&str, &str, &str), fields: &IntentFields<'_>) -> Result<IntentForm, AuditError> {
+        let mut object = Vec::new();
+        json(&mut object, &IntentBody::new(names, fields))?;
+        let inner = object.get(1..object.len().saturating_sub(1)).unwrap_or_default();
+        Ok(IntentForm { fields: inner.into() })
+    }
+
+    /// The body of a record behind its chained part, closing brace included.
+    pub(crate) fn write(&self, time: u64, credits_estimated: Option<u64>, buffer: &mut Vec<u8>) {
+        buffer.extend_from_slice(b",\"time\":");
+        put_number(buffer, time);
+        buffer.push(b',');
+        buffer.extend_from_slice(&self.fields);
+        if let Some(estimated) = credits_estimated {
+            buffer.extend_from_slice(b",\"estimated\":");
+            put_number(buffer, estimated);
+        }
+        buffer.push(b'}');
+    }
+}
+
+fn put_number(buffer: &mut Vec<u8>, number: u64) {
+    // Writing to memory cannot fail.
+    let _infallible = write!(buffer, "{number}");
+}
+
+pub(crate) fn json(buffer: &mut Vec<u8>, body: &impl Serialize) -> Result<(), AuditError> {
+    serde_json::to_writer(buffer, body)
+        .map_err(|error| AuditError::Io { path: "an audit record".into(), source: error.into() })
+}
+
 impl<'a> IntentBody<'a> {
-    pub fn new(
-        time: u64,
-        (org, agent, client): (&'a str, &'a str, &'a str),
-        fields: &IntentFields<'a>,
-    ) -> IntentBody<'a> {
+    fn new((org, agent, client): (&'a str, &'a str, &'a str), fields: &IntentFields<'a>) -> IntentBody<'a> {
         let told = fields.decision.is_none_or(|decision| decision.allowed);
         let sql = Kept::of(fields.sql);
         let executed = fields.executed.map(Kept::of);
         IntentBody {
-            time,
             org,
             agent,
             client,
@@ -256,7 +286,6 @@ impl<'a> IntentBody<'a> {
                 attributes: decision.attributes,
                 bundle: decision.bundle_version,
             }),
-            estimated: fields.credits_estimated,
         }
     }
 }
@@ -356,7 +385,6 @@ mod tests {
     fn intent(sql: &str, allowed: bool) -> serde_json::Value {
         let (claims, attributes) = (Claims::default(), Attributes::new());
         let fields = IntentFields {
-            statement: StatementId::fresh(),
             claims: &claims,
             roles: &[],
             sql,
@@ -368,7 +396,9 @@ mod tests {
             decision: Some(Decision { allowed, rules: &[], attributes: &attributes, bundle_version: 3 }),
             credits_estimated: None,
         };
-        serde_json::to_value(IntentBody::new(1, ("acme", "analyst", "local"), &fields)).unwrap()
+        let mut record = b"{\"record\":\"intent\"".to_vec();
+        IntentForm::new(("acme", "analyst", "local"), &fields).unwrap().write(1, None, &mut record);
+        serde_json::from_slice(&record).unwrap()
     }
 
     #[test]

@@ -15,7 +15,7 @@ use crate::{
     frame::{self, SALT_BYTES},
     keys,
     log::{Batch, Entry},
-    record::{EventBody, FIELD_BYTES_MAX, IntentBody, OutcomeBody, cut},
+    record::{EventBody, FIELD_BYTES_MAX, IntentForm, OutcomeBody, cut, json},
 };
 
 /// Salts drawn from the operating system at once.
@@ -58,8 +58,8 @@ struct Links {
     closed: bool,
 }
 
-/// A recorded intent that waits for its outcome. Give it to [`SessionChain::outcome`]; if it is dropped instead, the
-/// outcome `abandoned` is recorded.
+/// An intent that waits for its outcome. Give it to [`SessionChain::outcome`]; if it is dropped instead, the outcome
+/// `abandoned` is recorded.
 #[derive(Debug)]
 #[must_use = "dropping a receipt records the statement as abandoned"]
 pub struct IntentReceipt {
@@ -67,12 +67,26 @@ pub struct IntentReceipt {
     statement: StatementId,
     since: Instant,
     open: bool,
+    written: bool,
 }
 
 impl IntentReceipt {
     #[must_use]
     pub fn statement(&self) -> StatementId {
         self.statement
+    }
+
+    /// Writes the intent, unless it is written. Without this it is written together with what the session records
+    /// next, its own outcome among that.
+    ///
+    /// # Errors
+    /// `audit_unavailable`: nothing of the statement may be seen or take effect.
+    pub fn write(&mut self) -> Result<(), Refusal> {
+        if !self.written {
+            self.chain.transact(|_, _| Ok(())).map_err(|error| error.refusal())?;
+            self.written = true;
+        }
+        Ok(())
     }
 }
 
@@ -83,6 +97,31 @@ impl Drop for IntentReceipt {
             if let Err(error) = self.chain.abandon(self.statement, elapsed_ns) {
                 tracing::error!(%error, statement = %self.statement, "an abandoned statement is not recorded");
             }
+        }
+    }
+}
+
+/// An outcome that is not written yet. Others that are queued meanwhile are written by the same system call.
+#[derive(Debug)]
+#[must_use = "the answer may be given when the outcome is written"]
+pub struct QueuedOutcome {
+    chain: Arc<Shared>,
+    end: u64,
+}
+
+impl QueuedOutcome {
+    /// # Errors
+    /// `audit_unavailable`: the answer must not be given.
+    pub fn write(self) -> Result<(), Refusal> {
+        self.chain.write_to(self.end).map_err(|error| error.refusal())
+    }
+}
+
+impl Drop for QueuedOutcome {
+    /// A record is never left behind in the queue: a statement that ended is recorded whoever waits for it.
+    fn drop(&mut self) {
+        if let Err(error) = self.chain.core.write_to(self.end) {
+            tracing::error!(%error, "a statement's outcome is not recorded");
         }
     }
 }
@@ -148,41 +187,80 @@ impl SessionChain {
     ///
     /// # Errors
     /// `audit_unavailable`: the statement must not run.
-    pub fn intent(&self, fields: &IntentFields<'_>) -> Result<IntentReceipt, Refusal> {
-        self.0
-            .transact(|shared, state| {
-                shared.push_intent(state, fields)?;
-                state.links.running += 1;
-                Ok(())
-            })
-            .map_err(|error| error.refusal())?;
-        Ok(IntentReceipt { chain: Arc::clone(&self.0), statement: fields.statement, since: Instant::now(), open: true })
+    pub fn intent(&self, statement: StatementId, fields: &IntentFields<'_>) -> Result<IntentReceipt, Refusal> {
+        let mut receipt = self.queue(statement, &self.form(fields)?, fields.credits_estimated)?;
+        receipt.write()?;
+        Ok(receipt)
+    }
+
+    /// What of a statement's intent is the same each time the session runs it.
+    ///
+    /// # Errors
+    /// `audit_unavailable`, when it is too large to record.
+    pub fn form(&self, fields: &IntentFields<'_>) -> Result<IntentForm, Refusal> {
+        let (org, agent) = self.0.names();
+        IntentForm::new((org, agent, &self.0.client), fields).map_err(|error| error.refusal())
+    }
+
+    /// Takes a statement's place in the chain. Nothing of it may be seen or take effect before [`IntentReceipt::write`]:
+    /// a statement whose rows are at hand saves a write by being written with its outcome.
+    ///
+    /// # Errors
+    /// `audit_unavailable`: the statement must not run.
+    pub fn queue(
+        &self,
+        statement: StatementId,
+        form: &IntentForm,
+        credits_estimated: Option<u64>,
+    ) -> Result<IntentReceipt, Refusal> {
+        self.0.queue_intent(statement, form, credits_estimated).map_err(|error| error.refusal())?;
+        let chain = Arc::clone(&self.0);
+        Ok(IntentReceipt { chain, statement, since: Instant::now(), open: true, written: false })
     }
 
     /// Records how a statement ended. The receipt must be of this chain.
     ///
     /// # Errors
     /// `audit_unavailable`: the answer must not be given.
-    pub fn outcome(&self, mut receipt: IntentReceipt, fields: &OutcomeFields<'_>) -> Result<(), Refusal> {
+    pub fn outcome(&self, receipt: IntentReceipt, fields: &OutcomeFields<'_>) -> Result<(), Refusal> {
+        self.queue_outcome(receipt, fields)?.write()
+    }
+
+    /// As [`SessionChain::outcome`], up to the write: until then the answer must not be given.
+    ///
+    /// # Errors
+    /// `audit_unavailable`: the answer must not be given.
+    pub fn queue_outcome(
+        &self,
+        mut receipt: IntentReceipt,
+        fields: &OutcomeFields<'_>,
+    ) -> Result<QueuedOutcome, Refusal> {
         receipt.open = false;
         let chain = Arc::clone(&receipt.chain);
-        chain
-            .transact(|shared, state| {
+        let end = chain
+            .enqueue(|shared, state| {
                 shared.push_outcome(state, receipt.statement, fields)?;
                 shared.finish_one(state)
             })
-            .map_err(|error| error.refusal())
+            .map_err(|error| error.refusal())?;
+        Ok(QueuedOutcome { chain, end })
     }
 
     /// Records a statement that is over before it began, as a refused one is: intent and outcome in one write.
     ///
     /// # Errors
     /// `audit_unavailable`: the answer must not be given.
-    pub fn whole(&self, intent: &IntentFields<'_>, outcome: &OutcomeFields<'_>) -> Result<(), Refusal> {
+    pub fn whole(
+        &self,
+        statement: StatementId,
+        intent: &IntentFields<'_>,
+        outcome: &OutcomeFields<'_>,
+    ) -> Result<(), Refusal> {
+        let form = self.form(intent)?;
         self.0
             .transact(|shared, state| {
-                shared.push_intent(state, intent)?;
-                shared.push_outcome(state, intent.statement, outcome)
+                shared.push_intent(state, statement, &form, intent.credits_estimated)?;
+                shared.push_outcome(state, statement, outcome)
             })
             .map_err(|error| error.refusal())
     }
@@ -230,26 +308,48 @@ impl SessionChain {
 }
 
 impl Shared {
-    /// Runs `write` on the chain, then appends what it pushed. The chain's lock is held until the records are written,
-    /// so that they lie in the log in the chain's order, and not while waiting for an fsync.
+    /// Runs `write` on the chain, then writes what it pushed and what was queued before. Nobody waits for the disk with
+    /// the chain's lock in hand.
     fn transact(
         &self,
         write: impl FnOnce(&Shared, &mut ChainState) -> Result<(), AuditError>,
     ) -> Result<(), AuditError> {
+        let end = self.enqueue(write)?;
+        self.write_to(end)
+    }
+
+    /// Runs `write` on the chain and queues what it pushed. The chain's lock is held until then, so that its records lie
+    /// in the log in the chain's order.
+    fn enqueue(
+        &self,
+        write: impl FnOnce(&Shared, &mut ChainState) -> Result<(), AuditError>,
+    ) -> Result<u64, AuditError> {
         let mut state = self.state.lock();
-        let before = state.links;
-        if let Err(error) = write(self, &mut state) {
-            state.links = before;
-            state.batch.clear();
-            return Err(error);
-        }
-        let end = self.core.write(&mut state.batch)?;
-        drop(state);
+        state.attempt(|state| write(self, state))?;
+        self.core.enqueue(&mut state.batch)
+    }
+
+    fn write_to(&self, end: u64) -> Result<(), AuditError> {
+        self.core.write_to(end)?;
         self.core.settle(end)
     }
 
-    /// Encodes a record behind the chain's last one.
-    fn push(&self, state: &mut ChainState, link: Link, event: &str, body: &impl Serialize) -> Result<(), AuditError> {
+    fn queue_intent(
+        &self,
+        statement: StatementId,
+        form: &IntentForm,
+        credits_estimated: Option<u64>,
+    ) -> Result<(), AuditError> {
+        self.core.check()?;
+        self.state.lock().attempt(|state| {
+            self.push_intent(state, statement, form, credits_estimated)?;
+            state.links.running += 1;
+            Ok(())
+        })
+    }
+
+    /// Begins a record behind the chain's last one: all of it up to the body.
+    fn open_record(&self, state: &mut ChainState, link: Link, event: &str) -> Result<(usize, Chained), AuditError> {
         if state.links.closed && link != Link::Interrupted {
             return Err(AuditError::Closed);
         }
@@ -260,12 +360,24 @@ impl Shared {
         let start = buffer.len();
         frame::open(buffer, &salt);
         chain::write(buffer, &chained, event);
+        Ok((start, chained))
+    }
+
+    /// Encodes a record behind the chain's last one.
+    fn push(&self, state: &mut ChainState, link: Link, event: &str, body: &impl Serialize) -> Result<(), AuditError> {
+        let (start, chained) = self.open_record(state, link, event)?;
+        let buffer = &mut state.batch.bytes;
         let joint = buffer.len();
-        serde_json::to_writer(&mut *buffer, body)
-            .map_err(|error| AuditError::Io { path: "an audit record".into(), source: error.into() })?;
+        json(buffer, body)?;
         if let Some(brace) = buffer.get_mut(joint) {
             *brace = b',';
         }
+        self.close_record(state, start, chained)
+    }
+
+    /// Completes the record that begins at `start` of the batch.
+    fn close_record(&self, state: &mut ChainState, start: usize, chained: Chained) -> Result<(), AuditError> {
+        let buffer = &mut state.batch.bytes;
         let bytes = buffer.len() - start;
         let leaf = frame::close(buffer, start).ok_or(AuditError::TooLarge { bytes })?;
         state.batch.entries.push(Entry { chained, leaf, who: Arc::clone(&self.who) });
@@ -274,10 +386,16 @@ impl Shared {
         Ok(())
     }
 
-    fn push_intent(&self, state: &mut ChainState, fields: &IntentFields<'_>) -> Result<(), AuditError> {
-        let (org, agent) = self.names();
-        let body = IntentBody::new(now(), (org, agent, &self.client), fields);
-        self.push(state, Link::Intent(fields.statement.0), "", &body)
+    fn push_intent(
+        &self,
+        state: &mut ChainState,
+        statement: StatementId,
+        form: &IntentForm,
+        credits_estimated: Option<u64>,
+    ) -> Result<(), AuditError> {
+        let (start, chained) = self.open_record(state, Link::Intent(statement.0), "")?;
+        form.write(now(), credits_estimated, &mut state.batch.bytes);
+        self.close_record(state, start, chained)
     }
 
     fn push_outcome(
@@ -372,6 +490,18 @@ impl ChainState {
     fn at(records: u64, last: Hash, closed: bool) -> Mutex<ChainState> {
         let links = Links { records, last, running: 0, closing: None, closed };
         Mutex::new(ChainState { links, salts: Vec::new(), batch: Batch::default() })
+    }
+
+    /// Runs `write`; if it fails, nothing of what it pushed stays.
+    fn attempt(&mut self, write: impl FnOnce(&mut ChainState) -> Result<(), AuditError>) -> Result<(), AuditError> {
+        let (links, bytes, entries) = (self.links, self.batch.bytes.len(), self.batch.entries.len());
+        let done = write(self);
+        if done.is_err() {
+            self.links = links;
+            self.batch.bytes.truncate(bytes);
+            self.batch.entries.truncate(entries);
+        }
+        done
     }
 
     fn salt(&mut self) -> Result<[u8; SALT_BYTES], AuditError> {

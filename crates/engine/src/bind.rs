@@ -27,7 +27,7 @@ pub(crate) struct Bindings {
     /// Microseconds since 1970-01-01 UTC: one instant for the whole statement.
     now: i64,
     identity: Arc<SessionIdentity>,
-    schema: String,
+    search_path: Arc<[String]>,
     settings: Arc<HashMap<String, String>>,
 }
 
@@ -40,7 +40,7 @@ impl Bindings {
         types: &[ColumnType],
         values: &[Value],
         identity: &Arc<SessionIdentity>,
-        search_path: &[String],
+        search_path: &Arc<[String]>,
         settings: Arc<HashMap<String, String>>,
     ) -> Result<Bindings> {
         if types.len() != values.len() {
@@ -59,7 +59,7 @@ impl Bindings {
             parameters,
             now: chrono::Utc::now().timestamp_micros(),
             identity: Arc::clone(identity),
-            schema: search_path.first().cloned().unwrap_or_default(),
+            search_path: Arc::clone(search_path),
             settings,
         })
     }
@@ -81,7 +81,7 @@ impl Bindings {
             SessionValue::LocalTime => ScalarValue::Time64Microsecond(Some(self.now.rem_euclid(DAY_MICROS))),
             SessionValue::User => text(&self.identity.user),
             SessionValue::Database => text(&self.identity.database),
-            SessionValue::Schema => text(&self.schema),
+            SessionValue::Schema => text(self.search_path.first().map_or("", String::as_str)),
             SessionValue::Version => text(VERSION),
             SessionValue::BackendPid => ScalarValue::Int32(Some(self.identity.backend_pid)),
             SessionValue::Setting => ScalarValue::Utf8View(self.setting(setting)?),

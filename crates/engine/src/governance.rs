@@ -56,7 +56,7 @@ impl ObjectGovernance {
 pub struct Snapshot {
     pub version: Arc<Version>,
     pub virtuals: Arc<dyn VirtualTables>,
-    pub search_path: Vec<String>,
+    pub search_path: Arc<[String]>,
 }
 
 /// Tables that are not stored: `weir.audit`, `weir.usage`.

@@ -34,6 +34,7 @@ mod join_order;
 mod leakproof;
 mod lineage;
 mod literals;
+mod long_joins;
 mod lookup;
 mod mask;
 mod memory;

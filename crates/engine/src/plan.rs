@@ -79,6 +79,12 @@ impl Planned {
         &self.0
     }
 
+    /// Whether both are one plan, made once.
+    #[must_use]
+    pub fn is(&self, other: &Planned) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
     /// Output columns; None where the statement returns no rows.
     #[must_use]
     pub fn columns(&self) -> Option<&Arc<[Column]>> {

@@ -56,6 +56,14 @@ pub struct MaskedRows {
     key: MaskKey,
 }
 
+impl MaskedRows {
+    /// Whether it is known, without waiting, that nothing more comes.
+    #[must_use]
+    pub fn is_at_end(&self) -> bool {
+        matches!(self.source, RowSource::Ready(None))
+    }
+}
+
 impl fmt::Debug for MaskedRows {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("MaskedRows").field("masked", &self.mask.is_some()).finish_non_exhaustive()

@@ -13,12 +13,14 @@ use datafusion::{
 };
 use futures::{FutureExt, StreamExt, stream::BoxStream};
 use tokio::{sync::mpsc, task::JoinHandle};
+use tokio_util::sync::DropGuard;
 use weir_model::{Code, Refusal, Result};
 
 use crate::{
     engine::{Engine, Strategy},
     error::{Values, refusal},
     governance::{Control, Snapshot},
+    long_joins::{Stop, stoppable},
     memory::StatementPool,
     physical::StatementSession,
 };
@@ -41,6 +43,7 @@ impl Run {
         &self,
         hash_joins: bool,
         pool: &Arc<StatementPool>,
+        stop: &Stop,
     ) -> Result<SendableRecordBatchStream, DataFusionError> {
         // The planner makes sort-merge joins of divided inputs only; two parts hold least at a time.
         let partitions = if hash_joins { self.partitions } else { 2 };
@@ -48,7 +51,7 @@ impl Run {
         let config = self.engine.config(strategy);
         let runtime = self.engine.statement_runtime(Arc::clone(pool));
         let session = StatementSession::new(&self.engine, self.snapshot.clone(), config, runtime);
-        let plan = session.plan(&self.plan).await?;
+        let plan = stoppable(session.plan(&self.plan).await?, stop)?;
         execute_stream(plan, session.task())
     }
 
@@ -60,7 +63,8 @@ impl Run {
     pub(crate) fn inline(self) -> BoxStream<'static, Result<RecordBatch>> {
         let control = self.control.clone();
         let values = self.values;
-        let start = async move { self.start(true, &self.engine.statement_pool()).await };
+        let stop = Stop { cancelled: control.cancel.clone(), deadline: control.deadline };
+        let start = async move { self.start(true, &self.engine.statement_pool(), &stop).await };
         let guarded = AssertUnwindSafe(start).catch_unwind();
         let rows = futures::stream::once(guarded).flat_map(move |started| match started {
             Ok(Ok(stream)) => stream.map(move |batch| batch.map_err(|error| refusal(&error, values))).boxed(),
@@ -78,17 +82,19 @@ impl Run {
         let Some(handle) = self.engine.handle().cloned() else {
             return one(Err(Refusal::new(Code::ShuttingDown, "the engine is shutting down")));
         };
-        let task = handle.spawn(async move { self.drive(&sender).await });
-        raced(Feed::Spawned { receiver, task: AbortOnDrop(task) }, control)
+        let stop = Stop { cancelled: control.cancel.child_token(), deadline: control.deadline };
+        let given_up = stop.cancelled.clone().drop_guard();
+        let task = handle.spawn(async move { self.drive(&sender, &stop).await });
+        raced(Feed::Spawned { receiver, task: AbortOnDrop(task), _given_up: given_up }, control)
     }
 
     /// Hash joins that outgrow the statement's memory are tried again as sort-merge joins, which spill, as long as no
     /// row has left.
-    async fn drive(&self, sender: &mpsc::Sender<Result<RecordBatch>>) {
+    async fn drive(&self, sender: &mpsc::Sender<Result<RecordBatch>>, stop: &Stop) {
         for hash_joins in [true, false] {
             let mut emitted = false;
             let pool = self.engine.statement_pool();
-            let error = match self.start(hash_joins, &pool).await {
+            let error = match self.start(hash_joins, &pool, stop).await {
                 Err(error) => error,
                 Ok(mut stream) => loop {
                     let item = if hash_joins { stream.next().await } else { unless_stalled(&mut stream, &pool).await };
@@ -160,14 +166,14 @@ impl Drop for AbortOnDrop {
 
 enum Feed {
     Inline(BoxStream<'static, Result<RecordBatch>>),
-    Spawned { receiver: mpsc::Receiver<Result<RecordBatch>>, task: AbortOnDrop },
+    Spawned { receiver: mpsc::Receiver<Result<RecordBatch>>, task: AbortOnDrop, _given_up: DropGuard },
 }
 
 impl Feed {
     async fn next(&mut self) -> Option<Result<RecordBatch>> {
         match self {
             Feed::Inline(stream) => stream.next().await,
-            Feed::Spawned { receiver, task } => match receiver.recv().await {
+            Feed::Spawned { receiver, task, .. } => match receiver.recv().await {
                 Some(item) => Some(item),
                 // The task ended; only a panic ends it without a word.
                 None => match (&mut task.0).await {

@@ -3,6 +3,8 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+mod random;
+
 macro_rules! time_ordered_id {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
@@ -13,7 +15,7 @@ macro_rules! time_ordered_id {
             /// A fresh, time-ordered id (UUID version 7, RFC 9562).
             #[must_use]
             pub fn fresh() -> $name {
-                $name(Uuid::now_v7())
+                $name(random::fresh_v7())
             }
         }
 

@@ -1,5 +1,7 @@
 use std::{
+    future::poll_fn,
     sync::Arc,
+    task::Poll,
     time::{Duration, Instant},
 };
 
@@ -19,10 +21,15 @@ impl Canceller {
         }
     }
 
-    /// A fresh control for a statement that begins, cancelled with `stop` too; an earlier statement's rows can no longer be cancelled by name.
+    /// The control of a statement that begins, cancelled with `stop` too. A cancel that came while the session was idle
+    /// does not touch it; rows of earlier statements that still wait for their reader are cancelled with it.
     pub(crate) fn begin(&self, timeout: Option<Duration>, stop: &CancellationToken) -> Control {
-        let token = stop.child_token();
-        *self.0.lock() = Some(token.clone());
+        let mut held = self.0.lock();
+        let token = match held.as_ref().filter(|token| !token.is_cancelled()) {
+            Some(token) => token.clone(),
+            None => held.insert(stop.child_token()).clone(),
+        };
+        drop(held);
         Control { cancel: token, deadline: timeout.and_then(|timeout| Instant::now().checked_add(timeout)) }
     }
 }
@@ -30,6 +37,13 @@ impl Canceller {
 /// Waits for `work`, but no longer than the statement may run.
 pub(crate) async fn within<T>(control: &Control, work: impl Future<Output = T>) -> Result<T, Refusal> {
     tokio::pin!(work);
+    if control.cancel.is_cancelled() {
+        return Err(cancelled());
+    }
+    // Nearly always there is nothing to wait for.
+    if let Poll::Ready(done) = poll_fn(|context| Poll::Ready(work.as_mut().poll(context))).await {
+        return Ok(done);
+    }
     let Some(deadline) = control.deadline else {
         return tokio::select! {
             biased;

@@ -40,6 +40,7 @@ mod plan_cache;
 mod plane;
 mod rows;
 mod session;
+mod traffic;
 mod virtuals;
 
 pub use weir_engine::Column;

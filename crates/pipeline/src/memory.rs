@@ -4,34 +4,38 @@
 //! that, and only when no rule asked about the moment. Any of these changing makes the gates ask anew: what is
 //! remembered is the answer to the very same question.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
 use weir_engine::Governance;
 use weir_model::{Action, ObjectName, Principal};
 use weir_policy::Policy;
 
+use crate::gates::audit::Recorded;
+
 pub(crate) type Objects = Arc<[(ObjectName, Action)]>;
 
 #[derive(Debug, Default)]
 pub(crate) struct StatementMemory(Mutex<Option<Names>>);
 
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 struct Names {
     catalog: u64,
     search_path: Arc<[String]>,
     objects: Objects,
     tables: Arc<[ObjectName]>,
-    allowed: Option<Allowed>,
+    allowed: Option<Arc<Allowed>>,
 }
 
-/// What a bundle allowed, for as long as it is the bundle.
-#[derive(Debug, Clone)]
+/// What a bundle allowed, for as long as it is the bundle, and what follows from that.
+#[derive(Debug)]
 pub(crate) struct Allowed {
     pub policy: Arc<Policy>,
     pub principal: Arc<Principal>,
     pub rules: Arc<[Arc<str>]>,
-    pub governance: Option<Arc<Governance>>,
+    pub governance: OnceLock<Arc<Governance>>,
+    /// How the journal records the statement under the newest of its plans.
+    pub recorded: Mutex<Option<Arc<Recorded>>>,
 }
 
 impl StatementMemory {
@@ -64,17 +68,17 @@ impl StatementMemory {
         policy: &Arc<Policy>,
         principal: &Arc<Principal>,
         objects: &Objects,
-    ) -> Option<Allowed> {
+    ) -> Option<Arc<Allowed>> {
         let memory = self.0.lock();
         let names = memory.as_ref().filter(|names| Arc::ptr_eq(&names.objects, objects))?;
         let allowed = names.allowed.as_ref()?;
         let same = Arc::ptr_eq(&allowed.policy, policy) && Arc::ptr_eq(&allowed.principal, principal);
-        same.then(|| allowed.clone())
+        same.then(|| Arc::clone(allowed))
     }
 
-    pub(crate) fn keep_allowed(&self, objects: &Objects, allowed: Allowed) {
+    pub(crate) fn keep_allowed(&self, objects: &Objects, allowed: &Arc<Allowed>) {
         if let Some(names) = self.0.lock().as_mut().filter(|names| Arc::ptr_eq(&names.objects, objects)) {
-            names.allowed = Some(allowed);
+            names.allowed = Some(Arc::clone(allowed));
         }
     }
 }

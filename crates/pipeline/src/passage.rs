@@ -100,10 +100,10 @@ async fn pass_gates(traveller: &Traveller<'_>, verdict: &mut policy::Verdict) ->
 
     let standing = &reserved.costed.authorized.stated.admitted.paced.standing.0;
     let (version, virtuals) = (newest(&standing.database), plane.virtuals(&standing.ready));
-    let path = traveller.search_path.to_vec();
+    let path = Arc::clone(traveller.search_path);
     let pinned = clock.lap("13 snapshot", Ok(snapshot::pass(reserved, version, virtuals, path)))?;
     let plans = traveller.plans;
-    clock.lap("14 row filter", row_filter::pass(pinned, facts, plans, traveller.parameter_types, memory))
+    clock.lap("14 row filter", row_filter::pass(pinned, facts, plans, traveller.parameter_types))
 }
 
 /// Times the gates when the operator wants to know; otherwise it is one branch a gate.

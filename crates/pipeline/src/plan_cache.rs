@@ -32,7 +32,7 @@ pub(crate) struct PlanKey {
     pub catalog: u64,
     pub bundle: u64,
     pub class: PolicyClass,
-    pub search_path: Vec<String>,
+    pub search_path: Arc<[String]>,
     pub settings: u64,
     pub parameter_types: Vec<Option<ColumnType>>,
 }

@@ -21,6 +21,7 @@ use crate::{
     org::{Org, OrgSetup, OrgStatusReport},
     plan_cache::PlanCache,
     session::Session,
+    traffic::Traffic,
     virtuals::OrgVirtuals,
 };
 
@@ -47,6 +48,7 @@ pub struct DataPlane {
     orgs: RwLock<HashMap<OrgName, Arc<Org>>>,
     draining: AtomicBool,
     process_ids: AtomicI32,
+    pub(crate) traffic: Arc<Traffic>,
     /// Statements that run, so that draining can wait for them; cancelled when the wait is over.
     pub(crate) running: TaskTracker,
     pub(crate) stop: CancellationToken,
@@ -74,6 +76,7 @@ impl DataPlane {
             orgs: RwLock::default(),
             draining: AtomicBool::new(false),
             process_ids: AtomicI32::new(1),
+            traffic: Arc::default(),
             running: TaskTracker::new(),
             stop: CancellationToken::new(),
         })

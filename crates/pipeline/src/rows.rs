@@ -121,20 +121,26 @@ impl Rows {
                     let refusal = Refusal::new(Code::ProgramLimitExceeded, "the statement returns too many rows")
                         .detail(format!("max_rows={max}"))
                         .hint("narrow the statement, or page with LIMIT");
-                    return Some(Err(self.end(Err(refusal)).err()?));
+                    return Some(Err(self.end(Err(refusal)).await.err()?));
                 }
-                Some(Ok(batch))
+                // The last rows leave when the outcome is recorded, all others when the intent is.
+                let recorded = if self.source.is_at_end() {
+                    self.end(Ok(())).await
+                } else {
+                    self.ticket.as_mut().map_or(Ok(()), Ticket::write)
+                };
+                Some(recorded.map(|()| batch))
             }
-            Some(Err(refusal)) => Some(Err(self.end(Err(refusal)).err()?)),
-            None => self.end(Ok(())).err().map(Err),
+            Some(Err(refusal)) => Some(Err(self.end(Err(refusal)).await.err()?)),
+            None => self.end(Ok(())).await.err().map(Err),
         }
     }
 
-    fn end(&mut self, outcome: Result<()>) -> Result<()> {
+    async fn end(&mut self, outcome: Result<()>) -> Result<()> {
         self._running = None;
         let Some(ticket) = self.ticket.take() else { return outcome };
         self.source = Source::Held(VecDeque::new());
-        ticket.finish(outcome.as_ref().map(|()| ()), self.rows)?;
+        ticket.finish_in_company(outcome.as_ref().map(|()| ()), self.rows).await?;
         outcome
     }
 
@@ -154,6 +160,14 @@ impl Drop for Rows {
 }
 
 impl Source {
+    fn is_at_end(&self) -> bool {
+        match self {
+            Source::Stream(rows) => rows.is_at_end(),
+            Source::Held(batches) => batches.is_empty(),
+            Source::Cursor { left, .. } => *left == 0,
+        }
+    }
+
     async fn next(&mut self) -> Option<Result<RecordBatch>> {
         match self {
             Source::Stream(rows) => rows.next().await,

@@ -9,7 +9,14 @@ mod settings;
 mod show;
 mod transaction;
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Instant,
+};
 
 use weir_audit::SessionChain;
 use weir_engine::{EngineSession, SessionIdentity};
@@ -28,10 +35,10 @@ use crate::{
     options::CredentialStatus,
     org::Org,
     plane::DataPlane,
+    traffic::Traffic,
 };
 
 /// What of a session never changes. Gates read it; running rows outlive the borrow of the session through it.
-#[derive(Debug)]
 pub(crate) struct SessionFacts {
     pub id: SessionId,
     pub org: Arc<Org>,
@@ -42,9 +49,30 @@ pub(crate) struct SessionFacts {
     pub credentials: Arc<dyn CredentialStatus>,
     pub principal: PrincipalCache,
     pub admin_role: Arc<str>,
+    /// How long statements take, refused ones too.
+    pub durations: metrics::Histogram,
+    process_id: i32,
+    traffic: Arc<Traffic>,
+    /// Whether other sessions answered at the same time, the last time this one did.
+    in_company: AtomicBool,
+}
+
+impl fmt::Debug for SessionFacts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SessionFacts").field("id", &self.id).field("identity", &self.identity).finish_non_exhaustive()
+    }
 }
 
 impl SessionFacts {
+    /// Notes that a statement is answered.
+    pub(crate) fn answers(&self, now: Instant) {
+        self.in_company.store(self.traffic.is_shared(self.process_id, now), Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_in_company(&self) -> bool {
+        self.in_company.load(Ordering::Relaxed)
+    }
+
     /// Priority at the admission gate; normal for an identity that the bundle no longer knows, which the policy gate
     /// will refuse.
     pub(crate) fn priority(&self, policy: &Arc<Policy>) -> Priority {
@@ -108,6 +136,10 @@ impl Session {
             credentials,
             principal: PrincipalCache::default(),
             admin_role,
+            durations: metrics::histogram!("weir_statement_duration_seconds"),
+            process_id,
+            traffic: plane.traffic.clone(),
+            in_company: AtomicBool::new(false),
         };
         let session = Session {
             plane,
@@ -133,6 +165,12 @@ impl Session {
     #[must_use]
     pub fn id(&self) -> SessionId {
         self.facts.id
+    }
+
+    /// Whether this session alone is being answered just now.
+    #[must_use]
+    pub fn is_alone(&self) -> bool {
+        !self.facts.is_in_company()
     }
 
     #[must_use]

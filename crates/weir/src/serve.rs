@@ -9,10 +9,13 @@ mod welcome;
 
 use std::{io::Write, sync::Arc, time::Duration};
 
-use tokio::{net::TcpListener, runtime::Builder};
+use tokio::{
+    net::TcpListener,
+    runtime::{Builder, Handle, Runtime},
+};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
-use weir_wire::Server;
+use weir_wire::{Server, ServerOptions};
 
 use self::{data_lock::DataLock, gate::Gate, house::House};
 use crate::{
@@ -40,13 +43,31 @@ pub(crate) fn run(config: Config) -> Result<(), Failure> {
     lay_out_policies(&config)?;
     let runtime = Builder::new_multi_thread()
         .enable_all()
-        .thread_name("weir-wire")
+        .thread_name("weir-main")
+        .worker_threads(2)
         .thread_stack_size(WIRE_STACK_BYTES)
         .build()?;
-    let served = runtime.block_on(serve(&config, metrics));
+    let lanes = lanes()?;
+    let handles = lanes.iter().map(|lane| lane.handle().clone()).collect();
+    let served = runtime.block_on(serve(&config, metrics, handles));
     // What a client holds open must not keep the process.
+    lanes.into_iter().for_each(Runtime::shutdown_background);
     runtime.shutdown_timeout(LAST_WAIT);
     served
+}
+
+/// A runtime for each processor, for connections. Its second thread goes on when a large statement keeps the first.
+fn lanes() -> std::io::Result<Vec<Runtime>> {
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    let lane = |_| {
+        Builder::new_multi_thread()
+            .enable_all()
+            .thread_name("weir-wire")
+            .worker_threads(2)
+            .thread_stack_size(WIRE_STACK_BYTES)
+            .build()
+    };
+    (0..processors).map(lane).collect()
 }
 
 /// A statement's tree is as deep as its longest chain of operators, and is walked and dropped by recursion here.
@@ -65,7 +86,11 @@ fn lay_out_policies(config: &Config) -> Result<(), Failure> {
     laid_out.map_err(|error| Failure::new(format!("cannot write policies to {}: {error}", folder.display())))
 }
 
-async fn serve(config: &Config, metrics: metrics_exporter_prometheus::PrometheusHandle) -> Result<(), Failure> {
+async fn serve(
+    config: &Config,
+    metrics: metrics_exporter_prometheus::PrometheusHandle,
+    lanes: Vec<Handle>,
+) -> Result<(), Failure> {
     let stop = signals::listen()?;
     let http_listener = TcpListener::bind(config.http)
         .await
@@ -74,7 +99,8 @@ async fn serve(config: &Config, metrics: metrics_exporter_prometheus::Prometheus
 
     let house = open::house(config)?;
     let gate = Arc::new(Gate::new(Arc::clone(&house)));
-    let server = Server::bind(open::wire_options(config)?, house.backend(), gate)
+    let options = ServerOptions { lanes, ..open::wire_options(config)? };
+    let server = Server::bind(options, house.backend(), gate)
         .await
         .map_err(|error| Failure::new(format!("cannot listen on {}: {error}", config.listen)))?;
     let sql_address = server.local_address()?;

@@ -16,6 +16,11 @@ const SECONDS: &[f64] = &[
     10.0, 30.0, 60.0,
 ];
 
+/// Upper bounds for one gate's time: from 50 ns, each a quarter above the one before, to about 3 ms.
+fn gate_seconds() -> Vec<f64> {
+    std::iter::successors(Some(50e-9), |bound| Some(bound * 1.25)).take(50).collect()
+}
+
 /// # Errors
 /// A filter that cannot be read.
 pub(crate) fn start_logs(config: &Config) -> Result<(), Failure> {
@@ -35,6 +40,7 @@ pub(crate) fn start_logs(config: &Config) -> Result<(), Failure> {
 pub(crate) fn start_metrics() -> Result<PrometheusHandle, Failure> {
     let handle = PrometheusBuilder::new()
         .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), SECONDS)?
+        .set_buckets_for_metric(Matcher::Full("weir_gate_duration_seconds".to_owned()), &gate_seconds())?
         .install_recorder()?;
     metrics::describe_counter!("weir_policy_rejected_total", "Changes of policy directories that were refused");
     metrics::describe_gauge!("weir_build_info", "Always 1; its label names the version");

@@ -44,6 +44,10 @@ pub trait BackendSession: Sized + Send + 'static {
     /// Name of the session's time zone in the IANA database.
     fn time_zone(&self) -> &str;
     fn idle_in_transaction_timeout(&self) -> Option<Duration>;
+    /// Whether no other session is being answered just now: worth a short wait for the client's next message.
+    fn is_alone(&self) -> bool {
+        false
+    }
     /// The ParameterStatus set at start-up.
     fn reported_parameters(&self) -> Vec<(&'static str, String)>;
     /// Reported parameters that changed since the last call.

@@ -10,7 +10,7 @@ use std::{
     io,
     pin::{Pin, pin},
     task::Poll,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use bytes::{Buf, Bytes, BytesMut};
@@ -140,6 +140,21 @@ impl Connection {
     /// Receives more bytes.
     pub(crate) async fn fill(&mut self) -> Result<(), End> {
         poll_fn(|context| self.poll_fill(context)).await
+    }
+
+    /// As [`Connection::fill`], but looks again and again for `patience` instead of sleeping; `false` when nothing came.
+    ///
+    /// Waking a thread that sleeps takes the system longer than a short statement takes us.
+    pub(crate) async fn fill_awake(&mut self, patience: Duration) -> Result<bool, End> {
+        let until = Instant::now() + patience;
+        loop {
+            match poll_fn(|context| Poll::Ready(self.poll_fill(context))).await {
+                Poll::Ready(filled) => return filled.map(|()| true),
+                Poll::Pending if Instant::now() >= until => return Ok(false),
+                // Others of this runtime go first.
+                Poll::Pending => tokio::task::yield_now().await,
+            }
+        }
     }
 
     fn poll_fill(&mut self, context: &mut std::task::Context<'_>) -> Poll<Result<(), End>> {

@@ -61,6 +61,10 @@ impl BackendSession for Session {
         self.settings().idle_in_transaction_timeout()
     }
 
+    fn is_alone(&self) -> bool {
+        Session::is_alone(self)
+    }
+
     fn reported_parameters(&self) -> Vec<(&'static str, String)> {
         Session::reported_parameters(self)
     }

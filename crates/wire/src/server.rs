@@ -9,7 +9,8 @@ use std::{
 };
 
 use tokio::{
-    net::{TcpListener, UnixListener},
+    net::{TcpListener, TcpStream, UnixListener, UnixStream},
+    runtime::Handle,
     sync::Semaphore,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -62,6 +63,11 @@ pub struct ServerOptions {
     pub long_messages_bytes_max: usize,
     /// How long after the password an authentication failure is answered.
     pub failure_delay: Duration,
+    /// Runtimes that connections are dealt out to in turn; without any, all are served by the current one.
+    ///
+    /// A runtime waits for all its sockets in one place, so its threads get work from each other and not from the
+    /// system; short statements then hardly run at the same time. With a runtime for each processor they do.
+    pub lanes: Vec<Handle>,
 }
 
 impl Default for ServerOptions {
@@ -79,6 +85,7 @@ impl Default for ServerOptions {
             message_bytes_max: 64 << 20,
             long_messages_bytes_max: 1 << 30,
             failure_delay: Duration::from_millis(250),
+            lanes: Vec::new(),
         }
     }
 }
@@ -174,6 +181,9 @@ impl<B: Backend> Server<B> {
     pub async fn serve(self, shutdown: CancellationToken) {
         let tracker = TaskTracker::new();
         let abort = CancellationToken::new();
+        let here = [Handle::current()];
+        let lanes = if self.shared.options.lanes.is_empty() { &here } else { self.shared.options.lanes.as_slice() };
+        let mut turns = lanes.iter().cycle();
         loop {
             let accepted = tokio::select! {
                 biased;
@@ -181,7 +191,10 @@ impl<B: Backend> Server<B> {
                 accepted = self.accept() => accepted,
             };
             match accepted {
-                Ok((transport, client)) => self.spawn(transport, client, &tracker, &abort),
+                Ok((accepted, client)) => {
+                    let lane = turns.next().unwrap_or(&here[0]);
+                    self.spawn(accepted, client, lane, &tracker, &abort);
+                }
                 Err(error) => {
                     // Out of descriptors, or a client gone before it was accepted: neither must spin or stop the rest.
                     tracing::warn!(%error, "a connection could not be accepted");
@@ -201,7 +214,7 @@ impl<B: Backend> Server<B> {
         }
     }
 
-    async fn accept(&self) -> io::Result<(Box<dyn Transport>, ClientAddress)> {
+    async fn accept(&self) -> io::Result<(Accepted, ClientAddress)> {
         let unix = async {
             match &self.unix {
                 Some(unix) => unix.listener.accept().await,
@@ -212,29 +225,50 @@ impl<B: Backend> Server<B> {
             accepted = self.tcp.accept() => {
                 let (stream, address) = accepted?;
                 stream.set_nodelay(true)?;
-                Ok((Box::new(stream), ClientAddress::Ip(address.ip().to_canonical())))
+                Ok((Accepted::Tcp(stream.into_std()?), ClientAddress::Ip(address.ip().to_canonical())))
             }
-            accepted = unix => accepted.map(|(stream, _)| -> (Box<dyn Transport>, _) {
-                (Box::new(stream), ClientAddress::Local)
-            }),
+            accepted = unix => Ok((Accepted::Unix(accepted?.0.into_std()?), ClientAddress::Local)),
         }
     }
 
     fn spawn(
         &self,
-        transport: Box<dyn Transport>,
+        accepted: Accepted,
         client: ClientAddress,
+        lane: &Handle,
         tracker: &TaskTracker,
         abort: &CancellationToken,
     ) {
         let shared = Arc::clone(&self.shared);
         let abort = abort.clone();
-        tracker.spawn(async move {
+        let connection = async move {
+            let transport = match accepted.watched_here() {
+                Ok(transport) => transport,
+                Err(error) => return tracing::warn!(%error, "a connection could not be served"),
+            };
             tokio::select! {
                 () = shared.handle(transport, client) => {}
                 () = abort.cancelled() => {}
             }
-        });
+        };
+        tracker.spawn_on(connection, lane);
+    }
+}
+
+/// A connection between runtimes: none of them watches its socket.
+#[derive(Debug)]
+enum Accepted {
+    Tcp(std::net::TcpStream),
+    Unix(std::os::unix::net::UnixStream),
+}
+
+impl Accepted {
+    /// The socket, watched by the current runtime from here on.
+    fn watched_here(self) -> io::Result<Box<dyn Transport>> {
+        Ok(match self {
+            Accepted::Tcp(stream) => Box::new(TcpStream::from_std(stream)?),
+            Accepted::Unix(stream) => Box::new(UnixStream::from_std(stream)?),
+        })
     }
 }
 

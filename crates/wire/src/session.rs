@@ -74,6 +74,10 @@ impl<C: Canceller> Cancelling<C> {
     }
 }
 
+/// How long a session that is alone looks for its client's next message before it sleeps: about what a client on this
+/// machine needs to read an answer and ask again. A client that thinks longer costs this much processor time a statement.
+const AWAKE: Duration = Duration::from_micros(30);
+
 struct Conversation<S: BackendSession> {
     connection: Connection,
     session: S,
@@ -85,6 +89,8 @@ struct Conversation<S: BackendSession> {
     implicit: bool,
     /// After an error in the extended protocol nothing is done until Sync.
     skip_to_sync: bool,
+    /// Nothing was received since the last answer.
+    just_answered: bool,
     draining: CancellationToken,
     idle_timeout: Option<Duration>,
 }
@@ -204,6 +210,7 @@ impl<S: BackendSession> Opened<S> {
             portals: Held::new(Limits { what: "portals", entries: 1_000, bytes: shared.options.message_bytes_max }),
             implicit: false,
             skip_to_sync: false,
+            just_answered: false,
             draining: shared.draining.clone(),
             idle_timeout: shared.options.idle_timeout,
         };
@@ -234,6 +241,12 @@ impl<S: BackendSession> Conversation<S> {
 
     /// Receives bytes, as long as the client may be idle.
     async fn wait(&mut self) -> Result<(), End> {
+        if std::mem::take(&mut self.just_answered)
+            && self.session.is_alone()
+            && self.connection.fill_awake(AWAKE).await?
+        {
+            return Ok(());
+        }
         let (timeout, refusal) = match self.session.transaction_status() {
             TransactionStatus::Idle => (self.idle_timeout, idle as fn() -> Refusal),
             _ => (self.session.idle_in_transaction_timeout(), idle_in_transaction as fn() -> Refusal),
@@ -304,6 +317,7 @@ impl<S: BackendSession> Conversation<S> {
         }
         messages::put_ready_for_query(&mut self.connection.output, status);
         self.connection.flush().await?;
+        self.just_answered = true;
         // What was running is finished, and nothing new starts.
         if self.draining.is_cancelled() { Err(End::Fatal(shutting_down())) } else { Ok(()) }
     }

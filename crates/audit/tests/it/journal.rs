@@ -9,9 +9,9 @@ use weir_audit::{
     Durability, EventFields, EventKind, ExportFilter, ExportFormat, Hash, Journal, JournalOptions, export, merkle,
     schema, verify,
 };
-use weir_model::{Code, OrgName};
+use weir_model::{Code, OrgName, StatementId};
 
-use crate::ledger::{history, open, options, refused, session, statement, with_intent};
+use crate::ledger::{done, history, open, options, refused, session, statement, with_intent};
 
 #[test]
 fn many_threads_append_and_every_record_is_there_once() {
@@ -59,12 +59,15 @@ fn a_dropped_receipt_is_an_abandoned_statement_and_the_session_ends_after_it() {
     let data = tempdir().unwrap();
     let journal = open(data.path());
     let chain = session(&journal, "acme", "a");
-    let receipt = with_intent("SELECT 1", true, |intent| chain.intent(intent).unwrap());
+    let receipt = with_intent("SELECT 1", true, |intent| chain.intent(StatementId::fresh(), intent).unwrap());
     chain.close("client left").unwrap();
     chain.close("twice").unwrap();
-    assert!(with_intent("SELECT 2", true, |intent| chain.intent(intent)).is_ok(), "the session has not ended yet");
+    assert!(
+        with_intent("SELECT 2", true, |intent| chain.intent(StatementId::fresh(), intent)).is_ok(),
+        "the session has not ended yet"
+    );
     drop(receipt);
-    let late = with_intent("SELECT 3", true, |intent| chain.intent(intent)).unwrap_err();
+    let late = with_intent("SELECT 3", true, |intent| chain.intent(StatementId::fresh(), intent)).unwrap_err();
     assert_eq!(late.code(), Code::AuditUnavailable);
     journal.close().unwrap();
     let report = verify(data.path(), None);
@@ -74,12 +77,43 @@ fn a_dropped_receipt_is_an_abandoned_statement_and_the_session_ends_after_it() {
 }
 
 #[test]
+fn a_queued_intent_is_in_the_journal_once_it_or_its_outcome_is_written() {
+    let data = tempdir().unwrap();
+    let journal = open(data.path());
+    let chain = session(&journal, "acme", "a");
+    let form = with_intent("SELECT 1", true, |intent| chain.form(intent).unwrap());
+    let queue = |journal: &Journal| {
+        let before = journal.size();
+        let receipt = chain.queue(StatementId::fresh(), &form, Some(7)).unwrap();
+        assert_eq!(journal.size(), before, "nothing is written yet");
+        receipt
+    };
+    let before = journal.size();
+    chain.outcome(queue(&journal), &done(1, 7)).unwrap();
+    assert_eq!(journal.size(), before + 2);
+    let mut receipt = queue(&journal);
+    for _ in 0..2 {
+        receipt.write().unwrap();
+        assert_eq!(journal.size(), before + 3);
+    }
+    drop(receipt);
+    let other = queue(&journal);
+    chain.event(&EventFields::new(EventKind::Notice)).unwrap();
+    assert_eq!(journal.size(), before + 6, "what comes later in the chain is never written without it");
+    drop(other);
+    drop(chain);
+    journal.close().unwrap();
+    let report = verify(data.path(), None);
+    assert!(report.is_ok() && report.outcomes == 3, "{report}");
+}
+
+#[test]
 fn a_closed_journal_refuses() {
     let data = tempdir().unwrap();
     let journal = open(data.path());
     let chain = session(&journal, "acme", "a");
     journal.close().unwrap();
-    let refusal = with_intent("SELECT 1", true, |intent| chain.intent(intent)).unwrap_err();
+    let refusal = with_intent("SELECT 1", true, |intent| chain.intent(StatementId::fresh(), intent)).unwrap_err();
     assert_eq!((refusal.code(), refusal.sqlstate().0), (Code::AuditUnavailable, "58030"));
     assert!(journal.event(&EventFields::new(EventKind::KeyIssued)).is_err());
 }
@@ -105,7 +139,9 @@ fn an_org_sees_its_own_records_and_an_outcome_tells_the_whole_statement() {
     let (acme, zeta) = (session(&journal, "acme", "a"), session(&journal, "zeta", "z"));
     statement(&acme, "SELECT 'acme'", 3, 1_500);
     statement(&zeta, "SELECT 'zeta'", 4, 2_500);
-    with_intent("SELECT 'secret'", false, |intent| acme.whole(intent, &refused(Code::PermissionDenied)).unwrap());
+    with_intent("SELECT 'secret'", false, |intent| {
+        acme.whole(StatementId::fresh(), intent, &refused(Code::PermissionDenied)).unwrap()
+    });
     let of_acme = rows(&journal, Some("acme"));
     assert_eq!(of_acme[0].schema(), schema());
     assert!(column(&of_acme, "org").iter().all(|org| org.as_deref() == Some("acme")));

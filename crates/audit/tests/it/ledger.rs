@@ -61,7 +61,6 @@ pub fn with_intent<T>(sql: &str, allowed: bool, use_it: impl FnOnce(&IntentField
     let (roles, rules) = (["analyst".to_owned()], [Arc::from("rule-7")]);
     let tables = [ObjectName::new("public", "orders").unwrap()];
     use_it(&IntentFields {
-        statement: StatementId::fresh(),
         claims: &claims,
         roles: &roles,
         sql,
@@ -76,7 +75,7 @@ pub fn with_intent<T>(sql: &str, allowed: bool, use_it: impl FnOnce(&IntentField
 }
 
 pub fn statement(chain: &SessionChain, sql: &str, rows: u64, settled: u64) {
-    let receipt = with_intent(sql, true, |intent| chain.intent(intent).unwrap());
+    let receipt = with_intent(sql, true, |intent| chain.intent(StatementId::fresh(), intent).unwrap());
     let masks = [MaskApplied { column: "name".into(), mask: "redact".into() }];
     chain.outcome(receipt, &OutcomeFields { masks: &masks, ..done(rows, settled) }).unwrap();
 }

@@ -4,6 +4,7 @@ use std::{fs, io::Write as _, path::Path};
 
 use tempfile::tempdir;
 use weir_audit::{AuditError, Journal, verify};
+use weir_model::StatementId;
 
 use crate::ledger::{copy, frames, history, logs, open, options, session, statement, with_intent};
 
@@ -55,7 +56,7 @@ fn a_session_that_died_is_ended_by_the_next_process() {
         let chain = session(journal, "acme", "a");
         id = chain.session().to_string();
         statement(&chain, "SELECT 1", 1, 1_000);
-        std::mem::forget(with_intent("SELECT 2", true, |intent| chain.intent(intent).unwrap()));
+        std::mem::forget(with_intent("SELECT 2", true, |intent| chain.intent(StatementId::fresh(), intent).unwrap()));
         std::mem::forget(chain);
     });
     // Reading the whole log finds the same as the state tells.

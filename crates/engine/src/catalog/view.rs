@@ -90,7 +90,7 @@ fn session(
         database: identity.database.to_string(),
         roles: principal.roles.iter().map(ToString::to_string).collect(),
         owner: governance.admin_role.to_string(),
-        search_path: snapshot.search_path.clone(),
+        search_path: snapshot.search_path.to_vec(),
         process_id: identity.backend_pid,
         application_name,
         settings: with_constants(settings, &snapshot.search_path),

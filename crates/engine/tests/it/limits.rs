@@ -52,6 +52,39 @@ fn cancellation_stops_what_runs() {
     assert!(ended.duration_since(canceller.join().unwrap()) < Duration::from_millis(200));
 }
 
+/// Joins that compare every pair: one without a batch for hours, and one with nothing but batches.
+const HOGS: [&str; 2] = ["SELECT count(*) FROM t a JOIN t b ON a.n + b.n < -1", "SELECT count(*) FROM t a, t b, t c"];
+
+#[test]
+fn joins_of_every_pair_keep_no_other_statement_from_running_and_leave_when_stopped() {
+    let world = World::new();
+    rows(&world, 150_000);
+    // More of them than the engine has threads.
+    let controls: Vec<Control> = (0..6).map(|_| Control::default()).collect();
+    std::thread::scope(|scope| {
+        let hogs: Vec<_> = controls
+            .iter()
+            .zip(HOGS.iter().cycle())
+            .map(|(control, sql)| {
+                let planned = world.plan(sql, &[]).unwrap();
+                let world = &world;
+                scope.spawn(move || world.execute_within(&planned, &[], control.clone()).unwrap_err().code())
+            })
+            .collect();
+        std::thread::sleep(Duration::from_millis(500));
+        for _ in 0..3 {
+            world.check("SELECT count(*) FROM t a JOIN t b ON a.id = b.id WHERE a.n < 2", &["300"]);
+        }
+        controls.iter().for_each(|control| control.cancel.cancel());
+        hogs.into_iter().for_each(|hog| assert_eq!(hog.join().unwrap(), Code::QueryCanceled));
+    });
+    let cancelled = Instant::now();
+    while world.engine.memory_used() > 0 && cancelled.elapsed() < Duration::from_secs(10) {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert_eq!(world.engine.memory_used(), 0, "what was stopped still runs");
+}
+
 #[test]
 fn memory_is_given_back_and_its_limit_is_an_error() {
     let world = World::with_memory(96 << 20);

@@ -155,7 +155,7 @@ impl World {
         Snapshot {
             version: self.database.version(),
             virtuals: Arc::new(NoVirtualTables),
-            search_path: vec!["public".into()],
+            search_path: ["public".to_owned()].into(),
         }
     }
 

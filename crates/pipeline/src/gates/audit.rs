@@ -1,6 +1,8 @@
-use std::{sync::Arc, time::Instant};
+use std::{fmt, sync::Arc, time::Instant};
 
-use weir_audit::{Decision, IntentFields, IntentReceipt, MaskApplied, Outcome, OutcomeFields};
+use weir_audit::{
+    Decision, IntentFields, IntentForm, IntentReceipt, MaskApplied, Outcome, OutcomeFields, QueuedOutcome,
+};
 use weir_meter::{CostInputs, Credits, Reservation, Settled};
 use weir_model::{Code, Principal, Refusal, Result, StatementId};
 use weir_sql::Statement;
@@ -12,9 +14,27 @@ use crate::{
     session::SessionFacts,
 };
 
-/// Gate 22, first half: the intent is in the journal, so the statement may take effect. It holds what the statement
-/// must give back, and must end in [`Ticket::finish`]; dropped instead, it records the statement as cancelled and
-/// releases the reservation.
+/// What of a statement's records is the same each time it runs under one plan.
+pub(crate) struct Recorded {
+    /// None for statements without a plan.
+    plan: Option<weir_engine::Planned>,
+    form: IntentForm,
+    masks: Vec<MaskApplied>,
+    /// Counts those that ended well: found by name once, not each time.
+    succeeded: metrics::Counter,
+}
+
+impl fmt::Debug for Recorded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Recorded").field("plan", &self.plan).field("form", &self.form).finish_non_exhaustive()
+    }
+}
+
+/// Gate 22, first half: the statement has its place in the journal. It holds what the statement must give back, and
+/// must end in [`Ticket::finish`]; dropped instead, it records the statement as cancelled and releases the reservation.
+///
+/// INVARIANT: no effect and no row before [`Ticket::write`] or [`Ticket::finish`]. The gate itself writes, except for
+/// a key lookup: its one row leaves with its outcome in the journal, and both records are one write.
 #[derive(Debug)]
 pub(crate) struct Ticket {
     facts: Arc<SessionFacts>,
@@ -22,7 +42,7 @@ pub(crate) struct Ticket {
     receipt: Option<IntentReceipt>,
     reservation: Option<Reservation>,
     inputs: CostInputs,
-    masks: Vec<MaskApplied>,
+    recorded: Arc<Recorded>,
     started: Instant,
     kind: &'static str,
     places: Option<(Slots, crate::gates::governor::Share)>,
@@ -48,50 +68,36 @@ pub(crate) struct Running {
     pub policy: Arc<weir_policy::Policy>,
 }
 
-/// Writes the intent. Refuses with `audit_unavailable`: no record, no answer. Costs one write to the page cache; an
-/// fsync more when the journal is strict.
+/// Queues the intent, and writes it unless the statement is a key lookup. Refuses with `audit_unavailable`: no record,
+/// no answer. Costs one write to the page cache; an fsync more when the journal is strict.
 pub(crate) fn intent(
     governed: Governed,
     facts: &Arc<SessionFacts>,
     options: &Arc<PipelineOptions>,
     started: Instant,
 ) -> Result<Cleared> {
+    let recorded = recorded(&governed, facts)?;
     let Governed { pinned, governance, planned } = governed;
     let crate::gates::snapshot::Pinned { reserved, snapshot } = pinned;
     let crate::gates::quota::Reserved { costed, reservation } = reserved;
     let crate::gates::cost::Costed { authorized, inputs, estimate, .. } = costed;
-    let crate::gates::policy::Authorized { stated, principal, rules, .. } = authorized;
-    let crate::gates::statement::Stated { admitted, statement, objects, tables, .. } = stated;
+    let crate::gates::policy::Authorized { stated, principal, .. } = authorized;
+    let crate::gates::statement::Stated { admitted, statement, objects, .. } = stated;
     let crate::gates::admission::Admitted { paced, slots } = admitted;
     let crate::gates::governor::Paced { standing, share } = paced;
     let awake = standing.0;
-    let executed = planned.as_ref().map(weir_engine::Planned::canonical_text);
-    let fingerprint = statement.fingerprint().to_string();
-    let receipt = facts.chain.intent(&IntentFields {
-        statement: StatementId::fresh(),
-        claims: &facts.claims,
-        roles: &principal.roles,
-        sql: statement.text(),
-        executed: executed.as_deref(),
-        fingerprint: Some(&fingerprint),
-        kind: statement.kind().label(),
-        tables: &tables,
-        confidence: 1.0,
-        decision: Some(Decision {
-            allowed: true,
-            rules: &rules,
-            attributes: &principal.attributes,
-            bundle_version: awake.ready.policy.version(),
-        }),
-        credits_estimated: (estimate != Credits::ZERO).then_some(estimate.0),
-    })?;
+    let estimated = (estimate != Credits::ZERO).then_some(estimate.0);
+    let mut receipt = facts.chain.queue(StatementId::fresh(), &recorded.form, estimated)?;
+    if !planned.as_ref().is_some_and(weir_engine::Planned::is_key_lookup) {
+        receipt.write()?;
+    }
     let ticket = Ticket {
         facts: facts.clone(),
         options: options.clone(),
         receipt: Some(receipt),
         reservation,
         inputs,
-        masks: planned.as_ref().map(masks_of).unwrap_or_default(),
+        recorded,
         started,
         kind: statement.kind().label(),
         places: Some((slots, share)),
@@ -109,6 +115,54 @@ pub(crate) fn intent(
     Ok(Cleared { ticket, governed })
 }
 
+/// From a prepared statement's memory, if it ran under this plan before.
+fn recorded(governed: &Governed, facts: &SessionFacts) -> Result<Arc<Recorded>> {
+    let plan = governed.planned.as_ref();
+    let Some(known) = &governed.pinned.reserved.costed.authorized.known else {
+        return record(governed, facts).map(Arc::new);
+    };
+    let mut newest = known.recorded.lock();
+    let same = |held: &&Arc<Recorded>| match (&held.plan, plan) {
+        (Some(held), Some(plan)) => held.is(plan),
+        (held, plan) => held.is_none() && plan.is_none(),
+    };
+    if let Some(held) = newest.as_ref().filter(same) {
+        return Ok(Arc::clone(held));
+    }
+    let made = Arc::new(record(governed, facts)?);
+    *newest = Some(Arc::clone(&made));
+    Ok(made)
+}
+
+fn record(governed: &Governed, facts: &SessionFacts) -> Result<Recorded> {
+    let Governed { pinned, planned, .. } = governed;
+    let authorized = &pinned.reserved.costed.authorized;
+    let stated = &authorized.stated;
+    let statement = &stated.statement;
+    let executed = planned.as_ref().map(weir_engine::Planned::canonical_text);
+    let fingerprint = statement.fingerprint().to_string();
+    let form = facts.chain.form(&IntentFields {
+        claims: &facts.claims,
+        roles: &authorized.principal.roles,
+        sql: statement.text(),
+        executed: executed.as_deref(),
+        fingerprint: Some(&fingerprint),
+        kind: statement.kind().label(),
+        tables: &stated.tables,
+        confidence: 1.0,
+        decision: Some(Decision {
+            allowed: true,
+            rules: &authorized.rules,
+            attributes: &authorized.principal.attributes,
+            bundle_version: stated.admitted.paced.standing.0.ready.policy.version(),
+        }),
+        credits_estimated: None,
+    })?;
+    let masks = planned.as_ref().map(masks_of).unwrap_or_default();
+    let succeeded = statements(Outcome::Ok, statement.kind().label());
+    Ok(Recorded { plan: planned.clone(), form, masks, succeeded })
+}
+
 fn masks_of(planned: &weir_engine::Planned) -> Vec<MaskApplied> {
     let described = planned.masks().describe();
     let split = |text: String| match text.rsplit_once(':') {
@@ -124,7 +178,22 @@ impl Ticket {
     /// # Errors
     /// `audit_unavailable`: the answer must not be given.
     pub(crate) fn finish(mut self, outcome: Result<(), &Refusal>, rows: u64) -> Result<()> {
-        self.end(outcome.map_err(outcome_of).err().unwrap_or(Outcome::Ok), rows)
+        self.end(outcome.map_err(outcome_of).err().unwrap_or(Outcome::Ok), rows)?.map_or(Ok(()), QueuedOutcome::write)
+    }
+
+    /// As [`Ticket::finish`]. When other sessions answer just now, they get to queue their outcomes first, so that one
+    /// write serves all.
+    pub(crate) async fn finish_in_company(mut self, outcome: Result<(), &Refusal>, rows: u64) -> Result<()> {
+        let queued = self.end(outcome.map_err(outcome_of).err().unwrap_or(Outcome::Ok), rows)?;
+        if self.facts.is_in_company() {
+            tokio::task::yield_now().await;
+        }
+        queued.map_or(Ok(()), QueuedOutcome::write)
+    }
+
+    /// The intent is in the journal: the statement may be seen and take effect.
+    pub(crate) fn write(&mut self) -> Result<()> {
+        self.receipt.as_mut().map_or(Ok(()), IntentReceipt::write)
     }
 
     /// The statement waits for its client: its slots go to others.
@@ -134,13 +203,14 @@ impl Ticket {
 
     /// The statement is given up after so many rows.
     pub(crate) fn abandon(&mut self, rows: u64) {
-        if let Err(refusal) = self.end(Outcome::Cancelled(Code::QueryCanceled), rows) {
+        let ended = self.end(Outcome::Cancelled(Code::QueryCanceled), rows);
+        if let Err(refusal) = ended.and_then(|queued| queued.map_or(Ok(()), QueuedOutcome::write)) {
             tracing::error!(%refusal, "a cancelled statement's outcome is not recorded");
         }
     }
 
-    fn end(&mut self, outcome: Outcome, rows: u64) -> Result<()> {
-        let Some(receipt) = self.receipt.take() else { return Ok(()) };
+    fn end(&mut self, outcome: Outcome, rows: u64) -> Result<Option<QueuedOutcome>> {
+        let Some(receipt) = self.receipt.take() else { return Ok(None) };
         let reservation = self.reservation.take();
         let estimated = reservation.as_ref().map_or(Credits::ZERO, Reservation::estimate);
         // Rows that were handed out are paid for, however the statement ends.
@@ -150,21 +220,28 @@ impl Ticket {
             drop(reservation);
             Settled { estimated, charged: Credits::ZERO, uncollected: Credits::ZERO }
         };
-        let elapsed = self.started.elapsed();
-        observe(outcome, self.kind, elapsed);
-        self.facts.chain.outcome(
+        let now = Instant::now();
+        let elapsed = now.saturating_duration_since(self.started);
+        self.facts.answers(now);
+        match outcome {
+            Outcome::Ok => self.recorded.succeeded.increment(1),
+            other => statements(other, self.kind).increment(1),
+        }
+        self.facts.durations.record(elapsed.as_secs_f64());
+        let queued = self.facts.chain.queue_outcome(
             receipt,
             &OutcomeFields {
                 outcome,
                 rows,
                 elapsed,
-                masks: &self.masks,
+                masks: &self.recorded.masks,
                 credits_estimated: settled.estimated.0,
                 credits_settled: settled.charged.0,
                 credits_uncollected: settled.uncollected.0,
                 heal_attempts: 0,
             },
-        )
+        )?;
+        Ok(Some(queued))
     }
 }
 
@@ -191,11 +268,12 @@ pub(crate) fn refused(
     );
     let fingerprint = statement.map(|statement| statement.fingerprint().to_string());
     let outcome = outcome_of(refusal);
-    observe(outcome, statement.map_or("unparsed", |statement| statement.kind().label()), started.elapsed());
+    statements(outcome, statement.map_or("unparsed", |statement| statement.kind().label())).increment(1);
+    facts.durations.record(started.elapsed().as_secs_f64());
     let attributes = weir_model::Attributes::new();
     facts.chain.whole(
+        StatementId::fresh(),
         &IntentFields {
-            statement: StatementId::fresh(),
             claims: &facts.claims,
             roles: &[],
             sql: text,
@@ -225,15 +303,14 @@ pub(crate) fn refused(
     )
 }
 
-fn observe(outcome: Outcome, kind: &'static str, elapsed: std::time::Duration) {
+fn statements(outcome: Outcome, kind: &'static str) -> metrics::Counter {
     let label = match outcome {
         Outcome::Ok => "ok",
         Outcome::Refused(_) => "refused",
         Outcome::Failed(_) => "failed",
         Outcome::Cancelled(_) => "cancelled",
     };
-    metrics::counter!("weir_statements_total", "outcome" => label, "kind" => kind).increment(1);
-    metrics::histogram!("weir_statement_duration_seconds").record(elapsed.as_secs_f64());
+    metrics::counter!("weir_statements_total", "outcome" => label, "kind" => kind)
 }
 
 /// Whether a gate said no, the statement failed, or it was stopped.

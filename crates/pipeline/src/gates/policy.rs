@@ -1,5 +1,6 @@
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
+use parking_lot::Mutex;
 use weir_model::{Action, Code, Identity, ObjectName, Principal, Refusal, Result};
 use weir_policy::{Policy, Request, RequestContext, RuleId};
 
@@ -16,6 +17,8 @@ pub(crate) struct Authorized {
     pub principal: Arc<Principal>,
     /// Rules that decided.
     pub rules: Arc<[Arc<str>]>,
+    /// What a prepared statement keeps of this, when no rule asked about the moment.
+    pub known: Option<Arc<Allowed>>,
 }
 
 /// What the policy gate found, also when it refused: the journal keeps it.
@@ -27,7 +30,7 @@ pub(crate) struct Verdict {
 
 /// The principal of a session, made anew for each bundle.
 #[derive(Debug, Default)]
-pub(crate) struct PrincipalCache(parking_lot::Mutex<Option<(Arc<Policy>, Arc<Principal>)>>);
+pub(crate) struct PrincipalCache(Mutex<Option<(Arc<Policy>, Arc<Principal>)>>);
 
 impl PrincipalCache {
     pub(crate) fn get(&self, policy: &Arc<Policy>, identity: &Identity) -> Result<Arc<Principal>> {
@@ -56,7 +59,7 @@ pub(crate) fn pass(
     verdict.bundle_version = policy.version();
     let principal = facts.principal.get(policy, &facts.identity)?;
     if let Some(known) = memory.and_then(|memory| memory.allowed(policy, &principal, &stated.objects)) {
-        return Ok(Authorized { principal, rules: known.rules, stated });
+        return Ok(Authorized { principal, rules: Arc::clone(&known.rules), stated, known: Some(known) });
     }
     let context = RequestContext {
         now_unix_ms: unix_milliseconds(),
@@ -93,16 +96,18 @@ pub(crate) fn pass(
     verdict.rules.sort();
     verdict.rules.dedup();
     let rules: Arc<[Arc<str>]> = verdict.rules.as_slice().into();
-    if let Some(memory) = memory.filter(|_| settled) {
-        let allowed = Allowed {
+    let known = memory.filter(|_| settled).map(|memory| {
+        let allowed = Arc::new(Allowed {
             policy: Arc::clone(policy),
             principal: Arc::clone(&principal),
             rules: Arc::clone(&rules),
-            governance: None,
-        };
-        memory.keep_allowed(&stated.objects, allowed);
-    }
-    Ok(Authorized { principal, rules, stated })
+            governance: OnceLock::new(),
+            recorded: Mutex::default(),
+        });
+        memory.keep_allowed(&stated.objects, &allowed);
+        allowed
+    });
+    Ok(Authorized { principal, rules, stated, known })
 }
 
 /// Whether the statement's own text names the object, or only a view that it reads.

@@ -8,12 +8,7 @@ use weir_model::{Action, ColumnType, ObjectName, Principal, Result};
 use weir_policy::{Policy, RowCommand};
 use weir_sql::Kind;
 
-use crate::{
-    gates::snapshot::Pinned,
-    memory::{Allowed, StatementMemory},
-    plan_cache::PlanSource,
-    session::SessionFacts,
-};
+use crate::{gates::snapshot::Pinned, plan_cache::PlanSource, session::SessionFacts};
 
 /// The statement is bound to its version, and every scan in it carries its filters.
 #[derive(Debug)]
@@ -33,21 +28,16 @@ pub(crate) fn pass(
     facts: &SessionFacts,
     source: &dyn PlanSource,
     parameter_types: &[Option<ColumnType>],
-    memory: Option<&StatementMemory>,
 ) -> Result<Governed> {
     let stated = &pinned.reserved.costed.authorized.stated;
     let ready = &stated.admitted.paced.standing.0.ready;
     let principal = &pinned.reserved.costed.authorized.principal;
-    let known = memory.and_then(|memory| memory.allowed(&ready.policy, principal, &stated.objects));
-    let governance = match known.as_ref().and_then(|known| known.governance.clone()) {
-        Some(governance) => governance,
+    let known = pinned.reserved.costed.authorized.known.as_ref();
+    let governance = match known.and_then(|known| known.governance.get()) {
+        Some(governance) => Arc::clone(governance),
         None => {
-            let made = govern(&ready.policy, principal, &stated.objects, ready.org.mask_key(), facts)?;
-            let governance = Arc::new(made);
-            if let (Some(memory), Some(known)) = (memory, known) {
-                memory.keep_allowed(&stated.objects, Allowed { governance: Some(governance.clone()), ..known });
-            }
-            governance
+            let made = Arc::new(govern(&ready.policy, principal, &stated.objects, ready.org.mask_key(), facts)?);
+            known.map_or(Arc::clone(&made), |known| Arc::clone(known.governance.get_or_init(|| made)))
         }
     };
     let planned = if has_plan(stated.statement.kind()) {

@@ -18,7 +18,7 @@ pub(crate) fn pass(
     reserved: Reserved,
     version: Arc<Version>,
     virtuals: Arc<OrgVirtuals>,
-    search_path: Vec<String>,
+    search_path: Arc<[String]>,
 ) -> Pinned {
     Pinned { reserved, snapshot: Snapshot { version, virtuals, search_path } }
 }

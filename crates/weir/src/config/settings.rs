@@ -133,6 +133,8 @@ settings! {
     log_format: LogFormat = "log.format", "text";
     /// `error`, `warn`, `info`, `debug`, `trace`, or a filter such as `info,weir_wire=debug`.
     log_level: String = "log.level", "info";
+    /// The time that each gate takes of each statement, in the metrics. Costs a clock reading a gate.
+    metrics_gates: bool = "metrics.gates", "false";
 }
 
 impl Config {

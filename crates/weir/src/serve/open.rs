@@ -120,6 +120,7 @@ fn pipeline_options(config: &Config) -> PipelineOptions {
         policy_grace: config.policy_grace.0,
         resume_timeout: config.resume_timeout.0,
         resource_governor: config.resource_governor,
+        measure_gates: config.metrics_gates,
         tier_gate: config.tier_gate,
         ..PipelineOptions::default()
     }

@@ -5,7 +5,9 @@ use weir_model::{Code, Refusal, Result};
 /// What a session keeps by name, prepared statements or portals: bounded in number and in bytes.
 #[derive(Debug)]
 pub(super) struct Held<T> {
-    entries: HashMap<String, (T, usize)>,
+    /// The one without a name: most portals are.
+    unnamed: Option<(T, usize)>,
+    named: HashMap<String, (T, usize)>,
     bytes: usize,
     limits: Limits,
 }
@@ -21,15 +23,16 @@ pub(super) struct Limits {
 
 impl<T> Held<T> {
     pub(super) fn new(limits: Limits) -> Held<T> {
-        Held { entries: HashMap::new(), bytes: 0, limits }
+        Held { unnamed: None, named: HashMap::new(), bytes: 0, limits }
     }
 
     pub(super) fn get(&self, name: &str) -> Option<&T> {
-        self.entries.get(name).map(|(entry, _)| entry)
+        let held = if name.is_empty() { self.unnamed.as_ref() } else { self.named.get(name) };
+        held.map(|(entry, _)| entry)
     }
 
     pub(super) fn contains(&self, name: &str) -> bool {
-        self.entries.contains_key(name)
+        self.get(name).is_some()
     }
 
     /// Whether one more of `bytes` may be kept.
@@ -39,7 +42,7 @@ impl<T> Held<T> {
     /// `program_limit_exceeded`.
     pub(super) fn check_room(&self, bytes: usize) -> Result<()> {
         let Limits { what, entries, bytes: bytes_max } = self.limits;
-        if self.entries.len() < entries && self.bytes.saturating_add(bytes) <= bytes_max {
+        if self.named.len() < entries && self.bytes.saturating_add(bytes) <= bytes_max {
             return Ok(());
         }
         Err(Refusal::new(Code::ProgramLimitExceeded, format!("too many {what} in one session"))
@@ -52,21 +55,23 @@ impl<T> Held<T> {
     pub(super) fn put(&mut self, name: &str, entry: T, bytes: usize) {
         self.remove(name);
         self.bytes += bytes;
-        self.entries.insert(name.to_owned(), (entry, bytes));
+        if name.is_empty() {
+            self.unnamed = Some((entry, bytes));
+        } else {
+            self.named.insert(name.to_owned(), (entry, bytes));
+        }
     }
 
     pub(super) fn remove(&mut self, name: &str) -> Option<(T, usize)> {
-        let removed = self.entries.remove(name)?;
+        let removed = if name.is_empty() { self.unnamed.take()? } else { self.named.remove(name)? };
         self.bytes -= removed.1;
         Some(removed)
     }
 
     pub(super) fn clear(&mut self) {
-        // Nearly always there is nothing, or one unnamed portal.
-        if !self.entries.is_empty() {
-            self.entries.clear();
-            self.bytes = 0;
-        }
+        self.unnamed = None;
+        self.named.clear();
+        self.bytes = 0;
     }
 }
 
@@ -87,7 +92,9 @@ mod tests {
             held.put(name, 0, 1);
         }
         assert!(held.contains("c") && held.check_room(0).is_err());
+        held.put("", 5, 50);
+        assert_eq!((held.get(""), held.bytes), (Some(&5), 53));
         held.clear();
-        assert!(held.check_room(100).is_ok());
+        assert!(held.check_room(100).is_ok() && !held.contains("") && !held.contains("a"));
     }
 }
