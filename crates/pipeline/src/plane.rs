@@ -16,7 +16,7 @@ use weir_model::{Claims, ClientAddress, Code, Identity, OrgName, Refusal, Result
 use weir_policy::BundleError;
 
 use crate::{
-    gates::{admission::Admission, org_status, startup, startup::Ready},
+    gates::{admission::Admission, audit, org_status, startup, startup::Ready},
     options::{CredentialStatus, PipelineOptions},
     org::{Org, OrgSetup, OrgStatusReport},
     plan_cache::PlanCache,
@@ -165,6 +165,30 @@ impl DataPlane {
         client: ClientAddress,
     ) -> Result<Session> {
         self.open_for_statements()?;
+        let (name, agent) = (identity.org.clone(), identity.agent.clone());
+        let opened = self.open_session(identity, claims, client.clone()).await;
+        if let Err(refusal) = &opened {
+            audit::count(refusal);
+            let recorded = self.journal.event(&EventFields {
+                org: Some(&name),
+                agent: Some(&agent),
+                client: Some(&client),
+                code: Some(refusal.code()),
+                ..EventFields::new(EventKind::ConnectionRefused)
+            });
+            if let Err(unrecorded) = recorded {
+                tracing::error!(%unrecorded, "a refused connection is not recorded");
+            }
+        }
+        opened
+    }
+
+    async fn open_session(
+        self: &Arc<DataPlane>,
+        identity: Identity,
+        claims: Claims,
+        client: ClientAddress,
+    ) -> Result<Session> {
         let unknown = || {
             Refusal::new(Code::UnknownDatabase, format!("database \"{}\" does not exist", identity.org))
                 .hint("the database is the organisation that the key was issued for")

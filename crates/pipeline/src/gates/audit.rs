@@ -124,7 +124,10 @@ impl Ticket {
     /// # Errors
     /// `audit_unavailable`: the answer must not be given.
     pub(crate) fn finish(mut self, outcome: Result<(), &Refusal>, rows: u64) -> Result<()> {
-        self.end(outcome.map_err(outcome_of).err().unwrap_or(Outcome::Ok), rows)
+        if let Err(refusal) = outcome {
+            count(refusal);
+        }
+        self.end(outcome.map_err(outcome_of).err().unwrap_or(Outcome::Ok), rows).inspect_err(count)
     }
 
     /// The statement waits for its client: its slots go to others.
@@ -174,7 +177,12 @@ impl Drop for Ticket {
     }
 }
 
-/// Records a statement that a gate refused. When it was the policy that refused, the journal keeps the fingerprint and
+/// Counts what a client is told, whichever gate said it.
+pub(crate) fn count(refusal: &Refusal) {
+    metrics::counter!("weir_gate_refusals_total", "code" => refusal.code().as_str()).increment(1);
+}
+
+/// Counts and records a statement that a gate refused. When it was the policy that refused, the journal keeps the fingerprint and
 /// not the text.
 pub(crate) fn refused(
     facts: &SessionFacts,
@@ -184,6 +192,7 @@ pub(crate) fn refused(
     refusal: &Refusal,
     started: Instant,
 ) -> Result<()> {
+    count(refusal);
     let asked = verdict.bundle_version > 0;
     let by_policy = matches!(
         refusal.code(),
@@ -193,7 +202,7 @@ pub(crate) fn refused(
     let outcome = outcome_of(refusal);
     observe(outcome, statement.map_or("unparsed", |statement| statement.kind().label()), started.elapsed());
     let attributes = weir_model::Attributes::new();
-    facts.chain.whole(
+    let written = facts.chain.whole(
         &IntentFields {
             statement: StatementId::fresh(),
             claims: &facts.claims,
@@ -222,7 +231,8 @@ pub(crate) fn refused(
             credits_uncollected: 0,
             heal_attempts: 0,
         },
-    )
+    );
+    written.inspect_err(count)
 }
 
 fn observe(outcome: Outcome, kind: &'static str, elapsed: std::time::Duration) {

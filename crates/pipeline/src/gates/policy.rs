@@ -120,6 +120,10 @@ fn rule_name(rule: &RuleId) -> Arc<str> {
 }
 
 pub(crate) fn undefined(object: &ObjectName) -> Refusal {
+    if object.name() == "*" {
+        return Refusal::new(Code::UndefinedSchema, format!("schema \"{}\" does not exist", object.schema()))
+            .hint("list the schemas you may use with \\dn, or SELECT * FROM information_schema.schemata");
+    }
     Refusal::new(Code::UndefinedTable, format!("relation \"{}\" does not exist", object.name()))
         .detail(format!("schema={}", object.schema()))
         .hint("list what you may use with \\dt, or SELECT * FROM information_schema.tables")
