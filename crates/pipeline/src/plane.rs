@@ -13,9 +13,10 @@ use weir_audit::{EventFields, EventKind, Journal};
 use weir_engine::Engine;
 use weir_meter::Meter;
 use weir_model::{Claims, ClientAddress, Code, Identity, OrgName, Refusal, Result};
-use weir_policy::BundleError;
+use weir_policy::{BundleError, Misfit, Policy};
 
 use crate::{
+    fit,
     gates::{admission::Admission, audit, org_status, startup, startup::Ready},
     options::{CredentialStatus, PipelineOptions},
     org::{Org, OrgSetup, OrgStatusReport},
@@ -31,6 +32,8 @@ pub enum OfferError {
     UnknownOrg(OrgName),
     #[error(transparent)]
     Refused(#[from] BundleError),
+    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
+    Misfit(Vec<Misfit>),
 }
 
 /// The orgs of a process and what their sessions share. Orgs meet in the gates' semaphores and the engine's limits,
@@ -106,7 +109,9 @@ impl DataPlane {
         let org = self.org(name).ok_or_else(|| OfferError::UnknownOrg(name.clone()))?;
         let held = org.policy();
         let held_version = held.as_ref().map(|held| held.policy.version());
-        let verified = weir_policy::verify(jws, org.bundle_key(), name, unix_seconds(), held_version);
+        let verified = weir_policy::verify(jws, org.bundle_key(), name, unix_seconds(), held_version)
+            .map_err(OfferError::from)
+            .and_then(|policy| fitting(&org, policy));
         let (event, detail) = match &verified {
             Ok(policy) => (EventKind::BundleAccepted, policy.version().to_string()),
             Err(error) => (EventKind::BundleRefused, error.to_string()),
@@ -126,15 +131,19 @@ impl DataPlane {
             Some(held) if held.policy.not_after() >= policy.not_after() => held.confirm(),
             _ => org.hold(policy),
         }
+        org.fit().watch(&org);
         metrics::gauge!("weir_bundle_version", "org" => name.to_string()).set(version_number(version));
         Ok(version)
     }
 
-    /// The control side says that the held bundle is still the current one.
+    /// The control side says that the held bundle is still the current one. Tables may have changed since, so whether
+    /// it still fits them is looked at too.
     pub fn confirm_bundle(&self, name: &OrgName) {
-        if let Some(held) = self.org(name).and_then(|org| org.policy()) {
+        let Some(org) = self.org(name) else { return };
+        if let Some(held) = org.policy() {
             held.confirm();
         }
+        org.fit().watch(&org);
     }
 
     /// Whether every org holds a verified bundle within the grace period, and nothing drains.
@@ -240,6 +249,11 @@ impl DataPlane {
         let (org, policy) = (ready.org.name().clone(), ready.policy.clone());
         Arc::new(OrgVirtuals::new(org, policy, self.journal.clone(), self.meter.clone()))
     }
+}
+
+fn fitting(org: &Org, policy: Arc<Policy>) -> std::result::Result<Arc<Policy>, OfferError> {
+    let mistakes = fit::new_mistakes(org, &policy);
+    if mistakes.is_empty() { Ok(policy) } else { Err(OfferError::Misfit(mistakes)) }
 }
 
 fn unix_seconds() -> i64 {
