@@ -98,6 +98,18 @@ def long_literals(port, url, begun, active):
     statements(lambda number: f"SELECT {number} + length('{literal}')")(port, url, begun, active)
 
 
+def cartesian_join(port, url, begun, active):
+    """Cancelled when its time is over, as its client's going away does not end it at once."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("SET statement_timeout = '1500ms'")
+        while active.is_set():
+            begun.set()
+            try:
+                connection.execute("SELECT count(*) FROM lineitem a, lineitem b, orders c WHERE a.l_comment > b.l_comment || c.o_comment")
+            except psycopg.errors.QueryCanceled:
+                pass
+
+
 def idle_connections(port, url, begun, active):
     held = [psycopg.connect(url) for _ in range(CONNECTIONS)]
     begun.set()
@@ -107,7 +119,7 @@ def idle_connections(port, url, begun, active):
         connection.close()
 
 
-HOSTILE = [random_bytes, slow_senders, parentheses, long_literals, idle_connections]
+HOSTILE = [random_bytes, slow_senders, parentheses, long_literals, idle_connections, cartesian_join]
 
 
 def work(attack, port, url, active, begun, idle, over):
