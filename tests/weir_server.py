@@ -58,8 +58,8 @@ class WeirServer:
 
     # Its life
 
-    def start(self, wait: float = 300.0) -> "WeirServer":
-        """Returns once it is ready."""
+    def start(self, wait: float = 300.0, until: str = "/readyz") -> "WeirServer":
+        """Returns once it is ready, or once it answers `until`."""
         command = [str(program()), "up", "--data", str(self.data)]
         command += ["--listen", f"127.0.0.1:{self.sql_port}", "--http", f"127.0.0.1:{self.http_port}"]
         if self.policies:
@@ -68,9 +68,11 @@ class WeirServer:
             command += ["--demo", "--scale", str(self.scale)]
         self.log.parent.mkdir(parents=True, exist_ok=True)
         with open(self.log, "ab") as log:
-            self.process = subprocess.Popen(command, env=self.environment(), stdout=log, stderr=log)
+            # Python ignores SIGXFSZ; so does the program then, and a file-size limit that a test sets is an error to it.
+            environment = self.environment()
+            self.process = subprocess.Popen(command, env=environment, stdout=log, stderr=log, restore_signals=False)
         deadline = time.monotonic() + wait
-        while not self.is_ready():
+        while not self.answers(until):
             if self.process.poll() is not None:
                 raise RuntimeError(f"weir ended with {self.process.returncode}:\n{self.log_tail()}")
             if time.monotonic() > deadline:
@@ -114,11 +116,21 @@ class WeirServer:
         except urllib.error.HTTPError as error:
             return error.code, error.read().decode()
 
-    def is_ready(self) -> bool:
+    def answers(self, path: str) -> bool:
         try:
-            return self.get("/readyz")[0] == 200
+            return self.get(path)[0] == 200
         except OSError:
             return False
+
+    def metric(self, name: str, **labels: str) -> float:
+        """A metric's value, over all series that have the labels; 0 while nobody counted."""
+        wanted = {f'{label}="{value}"' for label, value in labels.items()}
+        total = 0.0
+        for line in self.get("/metrics")[1].splitlines():
+            found = re.fullmatch(r"(\w+)(?:\{(.*)\})? (\S+)", line)
+            if found and found[1] == name and wanted <= set((found[2] or "").split(",")):
+                total += float(found[3])
+        return total
 
     def run(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Another command of the program."""

@@ -3,7 +3,6 @@
 import random
 import socket
 import struct
-import threading
 import time
 
 import psycopg
@@ -206,41 +205,6 @@ def test_invalid_utf8(weir):
         connection.sendall(message(b"Q", b"SELECT '\xff\xfe'\0"))
         seen = read_until(connection, b"Z")
         assert any(kind == b"E" and b"22021" in body for kind, body in seen)
-
-
-def test_cartesian_join_leaves_others_alone(weir, agent):
-    """Others' 99th percentile does not double; measured over many small statements, twice."""
-    quiet = p99(weir)
-    monster = agent("ADMIN")
-    done = threading.Event()
-
-    def run():
-        try:
-            monster.execute("SET statement_timeout = '15s'")
-            monster.execute("SELECT count(*) FROM lineitem a, lineitem b, lineitem c WHERE a.l_comment > b.l_comment || c.l_comment")
-        except psycopg.Error:
-            pass
-        done.set()
-
-    thread = threading.Thread(target=run)
-    thread.start()
-    time.sleep(1)
-    busy = p99(weir)
-    monster.cancel_safe()
-    thread.join()
-    print(f"p99 quiet {quiet * 1000:.2f} ms, beside the monster {busy * 1000:.2f} ms")
-    # Two cores are fully taken by the monster; a machine's scheduler is part of the figure.
-    assert busy < max(quiet * 2, 0.1)
-
-
-def p99(weir):
-    times = []
-    with psycopg.connect(weir.urls["ANALYST_EU"], autocommit=True) as connection:
-        for number in range(300):
-            started = time.monotonic()
-            connection.execute("SELECT o_orderkey FROM orders WHERE o_orderkey = %s", (number,), prepare=True).fetchall()
-            times.append(time.monotonic() - started)
-    return sorted(times)[len(times) * 99 // 100]
 
 
 def test_five_hundred_idle_connections(weir):

@@ -47,10 +47,7 @@ pub(crate) fn refusal(error: &DataFusionError, values: Values) -> Refusal {
         DataFusionError::Plan(text) | DataFusionError::Configuration(text) => planning(text),
         DataFusionError::SQL(parser, _) => Refusal::new(Code::SyntaxError, parser.to_string().to_lowercase()),
         DataFusionError::Execution(text) => execution(text, values),
-        DataFusionError::IoError(io) => {
-            tracing::error!(error = %io, "i/o failed while a statement ran");
-            Refusal::new(Code::StorageFailed, "reading or spilling data failed")
-        }
+        DataFusionError::IoError(error) => io(error, error.kind()),
         DataFusionError::Internal(text) if text.contains("more than one row") => cardinality(),
         DataFusionError::Internal(text) if text.contains("No functions registered") => {
             Refusal::new(Code::UndefinedFunction, "function does not exist")
@@ -95,12 +92,23 @@ pub(crate) fn arrow_refusal(error: &ArrowError, values: Values) -> Refusal {
             Refusal::new(Code::ProgramLimitExceeded, "a value or a batch of rows grew too large")
         }
         ArrowError::NotYetImplemented(text) => not_built(text),
+        ArrowError::IoError(text, _) if text.contains("disk space") => exhausted(text),
+        ArrowError::IoError(text, error) => io(text, error.kind()),
         ArrowError::ExternalError(inner) => match inner.downcast_ref::<Refusal>() {
             Some(ours) => ours.clone(),
             None => internal(error),
         },
         other => internal(other),
     }
+}
+
+fn io(error: &dyn std::fmt::Display, kind: std::io::ErrorKind) -> Refusal {
+    tracing::error!(%error, "i/o failed while a statement ran");
+    if kind == std::io::ErrorKind::StorageFull {
+        return Refusal::new(Code::DiskFull, "no space is left for the statement's temporary files")
+            .hint("filter or aggregate earlier, or ask the operator for space");
+    }
+    Refusal::new(Code::StorageFailed, "reading or spilling data failed")
 }
 
 fn internal(error: &dyn std::fmt::Display) -> Refusal {
@@ -353,6 +361,20 @@ mod tests {
             DataFusionError::Plan("Invalid function 'foo'.\nDid you mean 'floor'?".into()),
             Code::UndefinedFunction,
             "function foo does not exist",
+        );
+        let io = |text: &str, kind| ArrowError::IoError(text.to_owned(), std::io::Error::from(kind));
+        check(
+            arrow(io(
+                "The used disk space during the spilling process has exceeded the limit",
+                std::io::ErrorKind::Other,
+            )),
+            Code::DiskFull,
+            "the statement's temporary files exceed their limit",
+        );
+        check(
+            arrow(io("write", std::io::ErrorKind::StorageFull)),
+            Code::DiskFull,
+            "no space is left for the statement's temporary files",
         );
     }
 

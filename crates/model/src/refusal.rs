@@ -108,6 +108,30 @@ codes! {
     Internal = "internal", "XX000";
 }
 
+impl Code {
+    /// What to do about it where the place that refuses knows no better.
+    #[must_use]
+    pub fn usual_hint(self) -> Option<&'static str> {
+        Some(match self {
+            Code::SyntaxError => "correct the statement where the position points; PostgreSQL's syntax is what is read",
+            Code::Unsupported => "write the statement without it",
+            Code::UniqueViolation => "a row has this key already: use another key, or UPDATE that row",
+            Code::NotNullViolation => "give the column a value",
+            Code::QueryCanceled => "send it again if the answer is still wanted",
+            Code::DivisionByZero => "x / nullif(y, 0) is NULL where y is 0",
+            Code::CardinalityViolation => "make the subquery return one row, by LIMIT 1 or an aggregate",
+            Code::InvalidCursorName => "DECLARE the cursor in this transaction first",
+            Code::InvalidStatementName => "PREPARE the statement in this session first",
+            Code::NoActiveTransaction => "BEGIN a transaction first",
+            Code::DuplicateTable => "use another name, or IF NOT EXISTS",
+            Code::StorageFailed | Code::DataCorrupted | Code::AuditUnavailable => {
+                "the operator finds the cause in the server's log"
+            }
+            _ => return None,
+        })
+    }
+}
+
 impl fmt::Display for Code {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
@@ -205,9 +229,10 @@ impl Refusal {
         }
     }
 
+    /// What to do: as said where it was refused, else what helps with any refusal of its code.
     #[must_use]
     pub fn hint_line(&self) -> Option<&str> {
-        self.0.hint.as_deref()
+        self.0.hint.as_deref().or_else(|| self.0.code.usual_hint())
     }
 
     #[must_use]

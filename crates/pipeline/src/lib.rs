@@ -15,7 +15,7 @@
 //! | 7 | [`gates::ledger`] | `ledger_violation` |
 //! | 8 | [`gates::tier`] | `tier_required` |
 //! | 9 | [`gates::isolation`] | `schema_violation` |
-//! | 10 | [`gates::policy`] | `permission_denied` |
+//! | 10 | [`gates::policy`] | `permission_denied`, `ungoverned_plan` |
 //! | 11 | [`gates::cost`] | |
 //! | 12 | [`gates::quota`] | `quota_exceeded` |
 //! | 13 | [`gates::snapshot`] | |
@@ -31,6 +31,7 @@
 
 mod cancel;
 mod copy;
+mod fit;
 mod gates;
 mod memory;
 mod options;

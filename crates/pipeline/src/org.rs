@@ -15,7 +15,7 @@ use weir_model::OrgName;
 use weir_policy::{OrgStatus, Policy, VerifyingKey};
 use weir_store::{Database, StoreError};
 
-use crate::gates::governor::Governor;
+use crate::{fit::Fit, gates::governor::Governor};
 
 /// Opens an org's tables; called off the runtime's threads, at most once at a time.
 pub type OpenDatabase = Box<dyn Fn() -> Result<Arc<Database>, StoreError> + Send + Sync>;
@@ -49,6 +49,8 @@ pub struct OrgStatusReport {
     pub bundle_age: Option<Duration>,
     pub sessions: usize,
     pub open: bool,
+    /// What the policy names that the tables do not have, by rule.
+    pub misfits: Vec<String>,
 }
 
 /// A verified bundle and when it was last known to be current.
@@ -79,6 +81,7 @@ pub(crate) struct Org {
     bundle_key: VerifyingKey,
     admin_role: Arc<str>,
     governor: Governor,
+    fit: Fit,
     sessions: AtomicUsize,
 }
 
@@ -101,6 +104,7 @@ impl Org {
             bundle_key: setup.bundle_key,
             admin_role: setup.admin_role.into(),
             governor: Governor::default(),
+            fit: Fit::default(),
             sessions: AtomicUsize::new(0),
         }
     }
@@ -123,6 +127,10 @@ impl Org {
 
     pub(crate) fn governor(&self) -> &Governor {
         &self.governor
+    }
+
+    pub(crate) fn fit(&self) -> &Fit {
+        &self.fit
     }
 
     pub(crate) fn policy(&self) -> Option<Arc<HeldPolicy>> {
@@ -198,6 +206,36 @@ impl Org {
             bundle_age: held.as_ref().map(|held| held.confirmed_ago()),
             sessions: self.sessions.load(Ordering::Relaxed),
             open: self.database().is_some(),
+            misfits: self.fit.misfits().iter().map(ToString::to_string).collect(),
         }
+    }
+}
+
+/// Orgs and policies for the gates' own tests.
+#[cfg(test)]
+pub(crate) mod testing {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+    use weir_policy::{BundleKey, Source, Validity, compile};
+
+    use super::*;
+
+    pub(crate) fn no_tables() -> Result<Arc<Database>, StoreError> {
+        Err(StoreError::Closed)
+    }
+
+    pub(crate) fn org(open: impl Fn() -> Result<Arc<Database>, StoreError> + Send + Sync + 'static) -> Arc<Org> {
+        Arc::new(Org::new(OrgSetup {
+            name: OrgName::new("acme").unwrap(),
+            open: Box::new(open),
+            mask_key: [7; 32],
+            bundle_key: BundleKey::generate().unwrap().verifying_key(),
+            admin_role: "admin".into(),
+        }))
+    }
+
+    pub(crate) fn policy(not_after: i64) -> Arc<Policy> {
+        let source = Source::from_text("acme", "org = \"acme\"\n", "", "");
+        let body = compile(&source, Validity { version: 7, issued_at: 0, not_after }).unwrap();
+        Arc::new(Policy::new(body).unwrap())
     }
 }

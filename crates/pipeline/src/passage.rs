@@ -36,7 +36,7 @@ pub(crate) struct Traveller<'a> {
     pub started: Instant,
 }
 
-/// Gates 1 to 14. A refusal is counted and journalled here, once, whichever gate said it.
+/// Gates 1 to 14. A refusal is counted and journalled once, whichever gate said it.
 pub(crate) async fn govern(traveller: &Traveller<'_>) -> Result<Governed> {
     let mut verdict = policy::Verdict::default();
     let mut passed = pass_gates(traveller, &mut verdict).await;
@@ -51,7 +51,6 @@ pub(crate) async fn govern(traveller: &Traveller<'_>) -> Result<Governed> {
         }
     }
     if let Err(refusal) = &passed {
-        metrics::counter!("weir_gate_refusals_total", "code" => refusal.code().as_str()).increment(1);
         let statement = traveller.statement;
         audit::refused(traveller.facts, Some(statement), statement.text(), &verdict, refusal, traveller.started)?;
     }
@@ -136,6 +135,8 @@ pub(crate) async fn clear(traveller: &Traveller<'_>) -> Result<Cleared, Refusal>
     let whole = options.measure_gates.then(Instant::now);
     let governed = govern(traveller).await?;
     let mut clock = GateClock::start(options.measure_gates);
-    let cleared = clock.lap("22 audit, intent", audit::intent(governed, traveller.facts, options, traveller.started));
+    let cleared = clock
+        .lap("22 audit, intent", audit::intent(governed, traveller.facts, options, traveller.started))
+        .inspect_err(audit::count);
     GateClock(whole).lap("all", cleared)
 }

@@ -13,10 +13,11 @@ use weir_audit::{EventFields, EventKind, Journal};
 use weir_engine::Engine;
 use weir_meter::Meter;
 use weir_model::{Claims, ClientAddress, Code, Identity, OrgName, Refusal, Result};
-use weir_policy::BundleError;
+use weir_policy::{BundleError, Misfit, Policy};
 
 use crate::{
-    gates::{admission::Admission, org_status, startup, startup::Ready},
+    fit,
+    gates::{admission::Admission, audit, org_status, startup, startup::Ready},
     options::{CredentialStatus, PipelineOptions},
     org::{Org, OrgSetup, OrgStatusReport},
     plan_cache::PlanCache,
@@ -32,6 +33,8 @@ pub enum OfferError {
     UnknownOrg(OrgName),
     #[error(transparent)]
     Refused(#[from] BundleError),
+    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
+    Misfit(Vec<Misfit>),
 }
 
 /// The orgs of a process and what their sessions share. Orgs meet in the gates' semaphores and the engine's limits,
@@ -109,7 +112,9 @@ impl DataPlane {
         let org = self.org(name).ok_or_else(|| OfferError::UnknownOrg(name.clone()))?;
         let held = org.policy();
         let held_version = held.as_ref().map(|held| held.policy.version());
-        let verified = weir_policy::verify(jws, org.bundle_key(), name, unix_seconds(), held_version);
+        let verified = weir_policy::verify(jws, org.bundle_key(), name, unix_seconds(), held_version)
+            .map_err(OfferError::from)
+            .and_then(|policy| fitting(&org, policy));
         let (event, detail) = match &verified {
             Ok(policy) => (EventKind::BundleAccepted, policy.version().to_string()),
             Err(error) => (EventKind::BundleRefused, error.to_string()),
@@ -129,15 +134,19 @@ impl DataPlane {
             Some(held) if held.policy.not_after() >= policy.not_after() => held.confirm(),
             _ => org.hold(policy),
         }
+        org.fit().watch(&org);
         metrics::gauge!("weir_bundle_version", "org" => name.to_string()).set(version_number(version));
         Ok(version)
     }
 
-    /// The control side says that the held bundle is still the current one.
+    /// The control side says that the held bundle is still the current one. Tables may have changed since, so whether
+    /// it still fits them is looked at too.
     pub fn confirm_bundle(&self, name: &OrgName) {
-        if let Some(held) = self.org(name).and_then(|org| org.policy()) {
+        let Some(org) = self.org(name) else { return };
+        if let Some(held) = org.policy() {
             held.confirm();
         }
+        org.fit().watch(&org);
     }
 
     /// Whether every org holds a verified bundle within the grace period, and nothing drains.
@@ -168,6 +177,30 @@ impl DataPlane {
         client: ClientAddress,
     ) -> Result<Session> {
         self.open_for_statements()?;
+        let (name, agent) = (identity.org.clone(), identity.agent.clone());
+        let opened = self.open_session(identity, claims, client.clone()).await;
+        if let Err(refusal) = &opened {
+            audit::count(refusal);
+            let recorded = self.journal.event(&EventFields {
+                org: Some(&name),
+                agent: Some(&agent),
+                client: Some(&client),
+                code: Some(refusal.code()),
+                ..EventFields::new(EventKind::ConnectionRefused)
+            });
+            if let Err(unrecorded) = recorded {
+                tracing::error!(%unrecorded, "a refused connection is not recorded");
+            }
+        }
+        opened
+    }
+
+    async fn open_session(
+        self: &Arc<DataPlane>,
+        identity: Identity,
+        claims: Claims,
+        client: ClientAddress,
+    ) -> Result<Session> {
         let unknown = || {
             Refusal::new(Code::UnknownDatabase, format!("database \"{}\" does not exist", identity.org))
                 .hint("the database is the organisation that the key was issued for")
@@ -219,6 +252,11 @@ impl DataPlane {
         let (org, policy) = (ready.org.name().clone(), ready.policy.clone());
         Arc::new(OrgVirtuals::new(org, policy, self.journal.clone(), self.meter.clone()))
     }
+}
+
+fn fitting(org: &Org, policy: Arc<Policy>) -> std::result::Result<Arc<Policy>, OfferError> {
+    let mistakes = fit::new_mistakes(org, &policy);
+    if mistakes.is_empty() { Ok(policy) } else { Err(OfferError::Misfit(mistakes)) }
 }
 
 fn unix_seconds() -> i64 {

@@ -236,7 +236,6 @@ impl Session {
         match weir_sql::parse(text) {
             Ok(statements) => Ok(statements.into_iter().map(Parsed).collect()),
             Err(refusal) => {
-                metrics::counter!("weir_gate_refusals_total", "code" => refusal.code().as_str()).increment(1);
                 audit::refused(&self.facts, None, text, &Verdict::default(), &refusal, started)?;
                 Err(refusal)
             }

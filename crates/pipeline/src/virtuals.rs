@@ -39,13 +39,17 @@ impl OrgVirtuals {
     }
 }
 
+pub(crate) fn schema(object: &ObjectName) -> Option<SchemaRef> {
+    match (object.schema(), object.name()) {
+        (SCHEMA, AUDIT) => Some(weir_audit::schema()),
+        (SCHEMA, USAGE) => Some(usage_schema()),
+        _ => None,
+    }
+}
+
 impl VirtualTables for OrgVirtuals {
     fn schema(&self, object: &ObjectName) -> Option<SchemaRef> {
-        match (object.schema(), object.name()) {
-            (SCHEMA, AUDIT) => Some(weir_audit::schema()),
-            (SCHEMA, USAGE) => Some(usage_schema()),
-            _ => None,
-        }
+        schema(object)
     }
 
     fn batches(&self, object: &ObjectName) -> Result<Vec<RecordBatch>> {

@@ -27,6 +27,7 @@ mod filter_expr;
 mod key;
 mod manifest;
 mod masks;
+mod misfit;
 mod policy;
 mod row_filter;
 mod row_filters;
@@ -48,6 +49,7 @@ pub use self::{
     diagnostic::Diagnostic,
     key::{BundleKey, KeyError, VerifyingKey},
     masks::ColumnMask,
+    misfit::{Misfit, Relation},
     policy::Policy,
     row_filter::{Filtered, PolicyClass, RowCommand, RowFilter},
     rule_id::RuleId,

@@ -16,6 +16,7 @@ use crate::{
     bundle::{BundleBody, Limits, OrgStatus, Priority, Quota, Tier},
     decision::{AccessIndex, Decision, Plan, Request},
     masks::{ColumnMask, MaskIndex},
+    misfit::{Misfit, Named, Relation, misfits},
     row_filter::{PolicyClass, RowCommand, RowFilter, RowIndex},
     rule_id::RuleId,
     signed::BundleError,
@@ -232,6 +233,18 @@ impl Policy {
     pub fn masks(&self, principal: &Principal, object: &ObjectName) -> Arc<[ColumnMask]> {
         let answers = self.answers(principal, object);
         Arc::clone(answers.masks.get_or_init(|| self.masks.masks(principal, object)))
+    }
+
+    /// What row filters and masks name that the tables do not have.
+    #[must_use]
+    pub fn misfits(&self, relation: impl Fn(&ObjectName) -> Relation) -> Vec<Misfit> {
+        let masks = self.body.masks.iter().map(|mask| Named {
+            table: &mask.table,
+            columns: [mask.column.as_str()].into(),
+            rule: "mask".to_owned(),
+            origin: &mask.origin,
+        });
+        misfits(self.rows.named().chain(masks), relation)
     }
 
     /// Whether an object takes INSERT and SELECT only.

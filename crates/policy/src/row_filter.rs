@@ -14,6 +14,7 @@ use weir_model::{ObjectName, Principal, Refusal};
 use crate::{
     bundle::{BundleBody, RowPolicyCommand},
     filter_expr::FilterExpr,
+    misfit::Named,
     rule_id::RuleId,
     session_value::{SessionNeeds, boolean_of, substitute},
 };
@@ -117,6 +118,20 @@ impl RowIndex {
             policies.sort_by(|left, right| left.id.id.cmp(&right.id.id));
         }
         Ok(RowIndex { tables, needs })
+    }
+
+    /// The tables and columns that policies name, in the order of the file.
+    pub fn named(&self) -> impl Iterator<Item = Named<'_>> {
+        let mut named: Vec<Named<'_>> = Vec::new();
+        for (table, policies) in &self.tables {
+            named.extend(policies.iter().map(|policy| {
+                let expressions = policy.using.iter().chain(&policy.check);
+                let columns = expressions.flat_map(|expr| expr.columns.iter().map(String::as_str)).collect();
+                Named { table, columns, rule: format!("policy `{}`", policy.id.id), origin: &policy.id.origin }
+            }));
+        }
+        named.sort_by_key(|named| named.origin.line);
+        named.into_iter()
     }
 
     pub fn class(&self, principal: &Principal) -> PolicyClass {

@@ -46,7 +46,8 @@ pub enum Kind {
     Drop(DropObjects),
     Copy(CopyStatement),
     Begin {
-        read_only: bool,
+        /// None leaves it to `default_transaction_read_only`.
+        read_only: Option<bool>,
     },
     Commit,
     Rollback,
@@ -301,7 +302,7 @@ fn kind(tree: &Tree, inner: impl Fn(Tree) -> Result<Statement>) -> Result<Kind> 
 fn session_kind(tree: &Tree, inner: impl Fn(Tree) -> Result<Statement>) -> Result<Kind> {
     Ok(match tree {
         Tree::StartTransaction { modes, statements, exception: None, modifier: None, .. } if statements.is_empty() => {
-            Kind::Begin { read_only: transaction_modes(modes)?.unwrap_or(false) }
+            Kind::Begin { read_only: transaction_modes(modes)? }
         }
         Tree::Commit { chain: false, modifier: None, .. } => Kind::Commit,
         Tree::Rollback { chain: false, savepoint: None } => Kind::Rollback,

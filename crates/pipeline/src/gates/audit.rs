@@ -178,22 +178,33 @@ impl Ticket {
     /// # Errors
     /// `audit_unavailable`: the answer must not be given.
     pub(crate) fn finish(mut self, outcome: Result<(), &Refusal>, rows: u64) -> Result<()> {
-        self.end(outcome.map_err(outcome_of).err().unwrap_or(Outcome::Ok), rows)?.map_or(Ok(()), QueuedOutcome::write)
+        Ticket::written(self.queue(outcome, rows))
     }
 
     /// As [`Ticket::finish`]. When other sessions answer just now, they get to queue their outcomes first, so that one
     /// write serves all.
     pub(crate) async fn finish_in_company(mut self, outcome: Result<(), &Refusal>, rows: u64) -> Result<()> {
-        let queued = self.end(outcome.map_err(outcome_of).err().unwrap_or(Outcome::Ok), rows)?;
+        let queued = self.queue(outcome, rows);
         if self.facts.is_in_company() {
             tokio::task::yield_now().await;
         }
-        queued.map_or(Ok(()), QueuedOutcome::write)
+        Ticket::written(queued)
+    }
+
+    fn queue(&mut self, outcome: Result<(), &Refusal>, rows: u64) -> Result<Option<QueuedOutcome>> {
+        if let Err(refusal) = outcome {
+            count(refusal);
+        }
+        self.end(outcome.map_err(outcome_of).err().unwrap_or(Outcome::Ok), rows)
+    }
+
+    fn written(queued: Result<Option<QueuedOutcome>>) -> Result<()> {
+        queued.and_then(|queued| queued.map_or(Ok(()), QueuedOutcome::write)).inspect_err(count)
     }
 
     /// The intent is in the journal: the statement may be seen and take effect.
     pub(crate) fn write(&mut self) -> Result<()> {
-        self.receipt.as_mut().map_or(Ok(()), IntentReceipt::write)
+        self.receipt.as_mut().map_or(Ok(()), IntentReceipt::write).inspect_err(count)
     }
 
     /// The statement waits for its client: its slots go to others.
@@ -251,7 +262,12 @@ impl Drop for Ticket {
     }
 }
 
-/// Records a statement that a gate refused. When it was the policy that refused, the journal keeps the fingerprint and
+/// Counts what a client is told, whichever gate said it.
+pub(crate) fn count(refusal: &Refusal) {
+    metrics::counter!("weir_gate_refusals_total", "code" => refusal.code().as_str()).increment(1);
+}
+
+/// Counts and records a statement that a gate refused. When it was the policy that refused, the journal keeps the fingerprint and
 /// not the text.
 pub(crate) fn refused(
     facts: &SessionFacts,
@@ -261,6 +277,7 @@ pub(crate) fn refused(
     refusal: &Refusal,
     started: Instant,
 ) -> Result<()> {
+    count(refusal);
     let asked = verdict.bundle_version > 0;
     let by_policy = matches!(
         refusal.code(),
@@ -271,7 +288,7 @@ pub(crate) fn refused(
     statements(outcome, statement.map_or("unparsed", |statement| statement.kind().label())).increment(1);
     facts.durations.record(started.elapsed().as_secs_f64());
     let attributes = weir_model::Attributes::new();
-    facts.chain.whole(
+    let written = facts.chain.whole(
         StatementId::fresh(),
         &IntentFields {
             claims: &facts.claims,
@@ -300,7 +317,8 @@ pub(crate) fn refused(
             credits_uncollected: 0,
             heal_attempts: 0,
         },
-    )
+    );
+    written.inspect_err(count)
 }
 
 fn statements(outcome: Outcome, kind: &'static str) -> metrics::Counter {

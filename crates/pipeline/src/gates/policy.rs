@@ -45,7 +45,8 @@ impl PrincipalCache {
 }
 
 /// Gate 10. RBAC and ABAC by the bundle's rules, per object and action. An object that does not exist and one that the
-/// principal may not know of are the same `undefined_table`; what it may know of but not use is `permission_denied`.
+/// principal may not know of are the same `undefined_table`; what it may know of but not use is `permission_denied`;
+/// what a mask does not fit, so that it would show everything, is `ungoverned_plan`.
 /// Costs a cached look-up per object when no rule asks about the moment, a few microseconds when one does.
 pub(crate) fn pass(
     isolated: Isolated,
@@ -76,8 +77,9 @@ pub(crate) fn pass(
         if *action != Action::Create && (!found || !policy.may_know(&principal, object)) {
             return Err(if is_named(&stated, object) { undefined(object) } else { behind_a_view() });
         }
-        let shaped = policy.has_row_security(object) || !policy.masks(&principal, object).is_empty();
-        if shaped && stated.version.view(object).is_some() {
+        let masks = policy.masks(&principal, object);
+        let shaped = policy.has_row_security(object) || !masks.is_empty();
+        if shaped && *action != Action::Drop && stated.version.view(object).is_some() {
             return Err(
                 Refusal::unsupported("a row filter or mask on a view").hint("put it on the tables that the view reads")
             );
@@ -93,6 +95,7 @@ pub(crate) fn pass(
             });
         }
     }
+    check_masks(&stated, policy, &principal)?;
     verdict.rules.sort();
     verdict.rules.dedup();
     let rules: Arc<[Arc<str>]> = verdict.rules.as_slice().into();
@@ -110,6 +113,27 @@ pub(crate) fn pass(
     Ok(Authorized { principal, rules, stated, known })
 }
 
+/// A mask on a column that its table lacks would hide nothing and show everything, so nothing is shown.
+fn check_masks(stated: &Stated, policy: &Arc<Policy>, principal: &Principal) -> Result<()> {
+    for (object, action) in stated.objects.iter() {
+        if !matches!(action, Action::Select | Action::Update | Action::Delete) {
+            continue;
+        }
+        let Some(table) = stated.version.table(object) else { continue };
+        if policy.masks(principal, object).iter().any(|mask| table.schema().column_index(&mask.column).is_none()) {
+            if !is_named(stated, object) {
+                return Err(behind_a_view());
+            }
+            let message =
+                format!("\"{}\" cannot be read: the policy masks a column that it does not have", object.name());
+            return Err(Refusal::new(Code::UngovernedPlan, message)
+                .detail(format!("object={object}"))
+                .hint("an administrator finds the mask and the column in the server's log and status"));
+        }
+    }
+    Ok(())
+}
+
 /// Whether the statement's own text names the object, or only a view that it reads.
 fn is_named(stated: &Stated, object: &ObjectName) -> bool {
     object.name() == "*" || stated.statement.uses().iter().any(|used| used.name.name == object.name())
@@ -125,6 +149,10 @@ fn rule_name(rule: &RuleId) -> Arc<str> {
 }
 
 pub(crate) fn undefined(object: &ObjectName) -> Refusal {
+    if object.name() == "*" {
+        return Refusal::new(Code::UndefinedSchema, format!("schema \"{}\" does not exist", object.schema()))
+            .hint("list the schemas you may use with \\dn, or SELECT * FROM information_schema.schemata");
+    }
     Refusal::new(Code::UndefinedTable, format!("relation \"{}\" does not exist", object.name()))
         .detail(format!("schema={}", object.schema()))
         .hint("list what you may use with \\dt, or SELECT * FROM information_schema.tables")

@@ -28,3 +28,29 @@ pub(crate) async fn pass(ready: Ready, options: &PipelineOptions) -> Result<Awak
             .hint("retry shortly")),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+    use std::time::Duration;
+
+    use super::*;
+    use crate::org::testing;
+
+    #[tokio::test]
+    async fn tables_that_do_not_open_in_time_or_at_all_refuse() {
+        let slow = || {
+            std::thread::sleep(Duration::from_millis(300));
+            testing::no_tables()
+        };
+        let check = async |org: Arc<crate::org::Org>, detail: &str| {
+            let options = PipelineOptions { resume_timeout: Duration::from_millis(50), ..PipelineOptions::default() };
+            let refusal = pass(Ready { org, policy: testing::policy(i64::MAX) }, &options).await.unwrap_err();
+            assert_eq!((refusal.code(), refusal.sqlstate().0), (Code::EngineUnavailable, "57P03"));
+            assert_eq!(refusal.detail_line(), format!("code=engine_unavailable; {detail}"));
+            assert!(refusal.hint_line().is_some());
+        };
+        check(testing::org(slow), "waited_seconds=0").await;
+        check(testing::org(testing::no_tables), "cause=storage").await;
+    }
+}

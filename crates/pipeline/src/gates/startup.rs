@@ -49,3 +49,47 @@ fn unix_seconds() -> i64 {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     i64::try_from(now.as_secs()).unwrap_or(i64::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+    use std::time::Duration;
+
+    use weir_model::Code;
+
+    use super::*;
+    use crate::org::testing;
+
+    async fn refused(org: Arc<Org>) -> Refusal {
+        let options =
+            PipelineOptions { policy_startup_timeout: Duration::from_millis(20), ..PipelineOptions::default() };
+        pass(org, &options).await.unwrap_err()
+    }
+
+    #[tokio::test]
+    async fn without_a_bundle_or_past_its_validity_nothing_passes() {
+        let org = testing::org(testing::no_tables);
+        let none = refused(org.clone()).await;
+        assert_eq!((none.code(), none.sqlstate().0), (Code::ProxyNotReady, "57P03"));
+        assert!(none.message().contains("no policy bundle"), "{none}");
+
+        org.hold(testing::policy(unix_seconds() + 60));
+        assert!(pass(org.clone(), &PipelineOptions::default()).await.is_ok());
+
+        let ended = unix_seconds() - 1;
+        org.hold(testing::policy(ended));
+        let past = refused(org).await;
+        assert_eq!(past.detail_line(), format!("code=proxy_not_ready; bundle_version=7; not_after={ended}"));
+        assert!(past.hint_line().is_some());
+    }
+
+    #[tokio::test]
+    async fn a_statement_that_waits_for_the_first_bundle_passes_with_it() {
+        let org = testing::org(testing::no_tables);
+        let (arriving, options) = (org.clone(), PipelineOptions::default());
+        let waiting = tokio::spawn(async move { pass(org, &options).await });
+        tokio::task::yield_now().await;
+        arriving.hold(testing::policy(unix_seconds() + 60));
+        assert_eq!(waiting.await.unwrap().unwrap().policy.version(), 7);
+    }
+}

@@ -50,18 +50,26 @@ impl Session {
     ) -> Result<Reply> {
         let ends_transaction = matches!(statement.kind(), Kind::Commit | Kind::Rollback);
         if !ends_transaction {
-            self.refuse_recorded(statement, started, Session::check_transaction)?;
+            self.recorded(statement, started, self.check_transaction(statement))?;
         }
         if let Kind::Execute { name, arguments } = statement.kind() {
-            return self.execute_named(name, arguments).await;
+            let (named, values) = self.recorded(statement, started, self.named_call(name, arguments))?;
+            let inner = named.0.statement.clone();
+            return Box::pin(self.run_statement(&inner, Some(&named), values)).await;
         }
         if matches!(statement.kind(), Kind::Rollback) {
             self.transactions.roll_back();
         }
         // What these prepare or open passes the gates by itself, before the statement that says so holds any slot.
         match statement.kind() {
-            Kind::Prepare(prepare) => self.prepare_named(prepare).await?,
-            Kind::Declare(declare) => self.declare(declare).await?,
+            Kind::Prepare(prepare) => {
+                self.recorded(statement, started, self.named.check_free(&prepare.name))?;
+                self.prepare_named(prepare).await?;
+            }
+            Kind::Declare(declare) => {
+                self.recorded(statement, started, self.check_declare(declare))?;
+                self.declare(declare).await?;
+            }
             _ => {}
         }
         let control = self.begin_statement();
@@ -74,7 +82,8 @@ impl Session {
         if !statement.kind().writes() {
             return Ok(());
         }
-        if !self.transactions.is_open() && self.settings.default_read_only() {
+        // An implicit transaction has no BEGIN that could have said otherwise.
+        if self.transactions.status() == TransactionStatus::Idle && self.settings.default_read_only() {
             return Err(Refusal::new(Code::ReadOnlyTransaction, "cannot write in a read-only transaction")
                 .hint("SET default_transaction_read_only = off, or BEGIN READ WRITE"));
         }
@@ -82,13 +91,8 @@ impl Session {
     }
 
     /// Refusals before the gates are journalled like those of the gates.
-    fn refuse_recorded(
-        &self,
-        statement: &Statement,
-        started: Instant,
-        check: fn(&Session, &Statement) -> Result<()>,
-    ) -> Result<()> {
-        check(self, statement).or_else(|refusal| {
+    fn recorded<T>(&self, statement: &Statement, started: Instant, checked: Result<T>) -> Result<T> {
+        checked.or_else(|refusal| {
             let verdict = gates::policy::Verdict::default();
             gates::audit::refused(&self.facts, Some(statement), statement.text(), &verdict, &refusal, started)?;
             Err(refusal)
@@ -302,7 +306,7 @@ impl Session {
     async fn change_session(&mut self, kind: &Kind) -> Result<&'static str> {
         Ok(match kind {
             Kind::Begin { read_only } => {
-                self.transactions.begin(*read_only || self.settings.default_read_only());
+                self.transactions.begin(read_only.unwrap_or_else(|| self.settings.default_read_only()));
                 "BEGIN"
             }
             Kind::Commit if self.transactions.commit().await? => "COMMIT",
@@ -373,7 +377,7 @@ impl Session {
         let _always_valid = self.settings.set("transaction_read_only", Some(read_only));
     }
 
-    async fn declare(&mut self, declare: &weir_sql::DeclareCursor) -> Result<()> {
+    fn check_declare(&self, declare: &weir_sql::DeclareCursor) -> Result<()> {
         if declare.hold {
             return Err(Refusal::unsupported("cursors WITH HOLD").hint("fetch within the transaction"));
         }
@@ -383,7 +387,10 @@ impl Session {
                 "DECLARE CURSOR can only be used in transaction blocks",
             ));
         }
-        self.cursors.check_free(&declare.name)?;
+        self.cursors.check_free(&declare.name)
+    }
+
+    async fn declare(&mut self, declare: &weir_sql::DeclareCursor) -> Result<()> {
         let control = self.begin_statement();
         let cleared = self.clear(&declare.statement, None, &control, Instant::now()).await?;
         let Cleared { ticket, governed } = cleared;
@@ -394,19 +401,16 @@ impl Session {
     }
 
     async fn prepare_named(&mut self, prepare: &weir_sql::Prepare) -> Result<()> {
-        self.named.check_free(&prepare.name)?;
         let types = prepare.types.iter().map(|column_type| Some(*column_type)).collect();
         let prepared = self.prepare_statement(prepare.statement.clone(), types).await?;
         self.named.put(prepare.name.clone(), prepared);
         Ok(())
     }
 
-    async fn execute_named(&mut self, name: &str, arguments: &[weir_sql::ast::Expr]) -> Result<Reply> {
+    fn named_call(&self, name: &str, arguments: &[weir_sql::ast::Expr]) -> Result<(Prepared, Vec<Value>)> {
         let prepared = self.named.get(name)?;
         named::check_count(arguments.len(), &prepared.0.parameters)?;
-        let values = arguments.iter().map(named::argument).collect::<Result<Vec<_>>>()?;
-        let statement = prepared.0.statement.clone();
-        Box::pin(self.run_statement(&statement, Some(&prepared), values)).await
+        Ok((prepared, arguments.iter().map(named::argument).collect::<Result<_>>()?))
     }
 
     pub(super) async fn prepare_statement(
@@ -421,10 +425,20 @@ impl Session {
         result
     }
 
+    /// The columns of statements that answer from the session itself.
+    fn known_columns(&self, statement: &Statement) -> Result<Option<Arc<[weir_engine::Column]>>> {
+        Ok(match statement.kind() {
+            Kind::Show(name) => Some(show::columns(&self.settings, name, &self.facts.identity.agent)?),
+            Kind::Fetch(fetch) => Some(self.cursors.get(&fetch.name)?.0),
+            Kind::Execute { name, .. } => self.named.get(name)?.0.columns.clone(),
+            _ => None,
+        })
+    }
+
     async fn describe(&mut self, statement: Statement, given_types: Vec<Option<ColumnType>>) -> Result<Prepared> {
         let started = Instant::now();
         if !matches!(statement.kind(), Kind::Commit | Kind::Rollback) {
-            self.refuse_recorded(&statement, started, |session, _| session.transactions.check_usable())?;
+            self.recorded(&statement, started, self.transactions.check_usable())?;
         }
         let mut parts = PreparedParts {
             given_types,
@@ -434,11 +448,8 @@ impl Session {
             memory: StatementMemory::default(),
             statement: statement.clone(),
         };
-        let user = &self.facts.identity.agent;
+        parts.columns = self.recorded(&statement, started, self.known_columns(&statement))?;
         match statement.kind() {
-            Kind::Show(name) => parts.columns = Some(show::columns(&self.settings, name, user)?),
-            Kind::Fetch(fetch) => parts.columns = Some(self.cursors.get(&fetch.name)?.0),
-            Kind::Execute { name, .. } => parts.columns = self.named.get(name)?.0.columns.clone(),
             Kind::Query
             | Kind::Explain { .. }
             | Kind::Insert

@@ -161,8 +161,9 @@ fn fingerprints_ignore_literals_and_layout() {
 #[test]
 fn kinds_carry_what_they_say() {
     let kind = |sql: &str| parse(sql).unwrap_or_else(|refusal| panic!("{sql}: {refusal}"))[0].kind().clone();
-    assert!(matches!(kind("BEGIN READ ONLY"), Kind::Begin { read_only: true }));
-    assert!(matches!(kind("START TRANSACTION ISOLATION LEVEL REPEATABLE READ"), Kind::Begin { read_only: false }));
+    assert!(matches!(kind("BEGIN READ ONLY"), Kind::Begin { read_only: Some(true) }));
+    assert!(matches!(kind("START TRANSACTION READ WRITE"), Kind::Begin { read_only: Some(false) }));
+    assert!(matches!(kind("START TRANSACTION ISOLATION LEVEL REPEATABLE READ"), Kind::Begin { read_only: None }));
     assert!(matches!(kind("END"), Kind::Commit));
     assert!(matches!(kind("ABORT"), Kind::Rollback));
     assert!(matches!(kind("SHOW TRANSACTION ISOLATION LEVEL"), Kind::Show(name) if name == "transaction_isolation"));

@@ -193,6 +193,9 @@ impl Condition for House {
                 org.sessions,
                 if org.open { "open" } else { "not open" }
             );
+            for misfit in org.misfits {
+                let _ = writeln!(text, "    {misfit}");
+            }
         }
         text.push_str("\nPolicies\n");
         if let Some(watch) = self.watch.lock().as_ref() {
