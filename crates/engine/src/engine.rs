@@ -23,6 +23,7 @@ use crate::{
     error::EngineError,
     functions::Functions,
     governance::SessionIdentity,
+    join_keys::PushJoinKeys,
     join_order::JoinOrder,
     leakproof::Leakproof,
     memory::{GlobalBudget, StatementPool},
@@ -103,7 +104,7 @@ impl Engine {
         Ok(Arc::new(Engine {
             functions: Functions::new(),
             logical_rules: logical_rules(),
-            physical_rules: PhysicalOptimizer::new().rules,
+            physical_rules: physical_rules(),
             physical_planner: DefaultPhysicalPlanner::with_extension_planners(vec![Arc::new(GovernedPlanner)]),
             configs: RwLock::default(),
             base,
@@ -186,6 +187,13 @@ fn logical_rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
         vec![Arc::new(ExtractEquijoinPredicate::new()), Arc::new(Leakproof)];
     ours.append(&mut semi_joins);
     rules.splice(pushed..pushed, ours);
+    rules
+}
+
+/// DataFusion's rules, and before its last, which only checks, ours.
+fn physical_rules() -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> {
+    let mut rules = PhysicalOptimizer::new().rules;
+    rules.insert(rules.len().saturating_sub(1), Arc::new(PushJoinKeys));
     rules
 }
 
