@@ -8,7 +8,9 @@ use datafusion::{
         disk_manager::{DiskManagerBuilder, DiskManagerMode},
         runtime_env::{RuntimeEnv, RuntimeEnvBuilder},
     },
-    optimizer::{Optimizer, OptimizerRule},
+    optimizer::{
+        Optimizer, OptimizerRule, eliminate_join::EliminateJoin, extract_equijoin_predicate::ExtractEquijoinPredicate,
+    },
     physical_optimizer::{PhysicalOptimizerRule, optimizer::PhysicalOptimizer},
     physical_planner::DefaultPhysicalPlanner,
     prelude::SessionConfig,
@@ -21,6 +23,7 @@ use crate::{
     error::EngineError,
     functions::Functions,
     governance::SessionIdentity,
+    join_keys::PushJoinKeys,
     join_order::JoinOrder,
     leakproof::Leakproof,
     memory::{GlobalBudget, StatementPool},
@@ -101,7 +104,7 @@ impl Engine {
         Ok(Arc::new(Engine {
             functions: Functions::new(),
             logical_rules: logical_rules(),
-            physical_rules: PhysicalOptimizer::new().rules,
+            physical_rules: physical_rules(),
             physical_planner: DefaultPhysicalPlanner::with_extension_planners(vec![Arc::new(GovernedPlanner)]),
             configs: RwLock::default(),
             base,
@@ -173,15 +176,24 @@ impl Drop for Engine {
 }
 
 /// DataFusion's rules, and after the one that pushes filters down, ours, which takes the leakproof ones further.
+///
+/// The join order comes after it too. It needs the equalities among what came down, which one rule extracts before it,
+/// and inner joins that another has not yet turned into semi joins, which stay where they are.
 fn logical_rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
-    let mut rules = Vec::new();
-    for rule in Optimizer::new().rules {
-        let pushes_filters = rule.name() == "push_down_filter";
-        rules.push(rule);
-        if pushes_filters {
-            rules.push(Arc::new(Leakproof) as Arc<dyn OptimizerRule + Send + Sync>);
-        }
-    }
+    let (mut semi_joins, mut rules): (Vec<_>, Vec<_>) =
+        Optimizer::new().rules.into_iter().partition(|rule| rule.name() == EliminateJoin.name());
+    let pushed = rules.iter().position(|rule| rule.name() == "push_down_filter").map_or(rules.len(), |at| at + 1);
+    let mut ours: Vec<Arc<dyn OptimizerRule + Send + Sync>> =
+        vec![Arc::new(ExtractEquijoinPredicate::new()), Arc::new(Leakproof)];
+    ours.append(&mut semi_joins);
+    rules.splice(pushed..pushed, ours);
+    rules
+}
+
+/// DataFusion's rules, and before its last, which only checks, ours.
+fn physical_rules() -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> {
+    let mut rules = PhysicalOptimizer::new().rules;
+    rules.insert(rules.len().saturating_sub(1), Arc::new(PushJoinKeys));
     rules
 }
 

@@ -66,7 +66,8 @@ impl JoinOrder {
             graph.collect(&plan);
         }
         if !INPUTS.contains(&graph.inputs.len()) || !graph.conditions_are_known() {
-            return plan.map_children(|child| self.order(child));
+            let inputs = plan.map_children(|child| self.order(child))?;
+            return inputs.transform_data(|plan| plan.map_subqueries(|subquery| self.order(subquery)));
         }
         let inputs = std::mem::take(&mut graph.inputs).into_iter();
         graph.inputs = inputs.map(|input| self.order(input).map(|done| done.data)).collect::<Result<_, _>>()?;

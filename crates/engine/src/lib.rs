@@ -30,6 +30,7 @@ mod explain;
 mod functions;
 mod governance;
 mod governed;
+mod join_keys;
 mod join_order;
 mod leakproof;
 mod lineage;

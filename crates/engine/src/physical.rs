@@ -190,6 +190,7 @@ impl ExtensionPlanner for GovernedPlanner {
             projection,
             filters: scan.filters.iter().cloned().map(unnormalize_col).collect(),
             compiled: Arc::default(),
+            probes: Vec::new(),
             hides_rows: false,
             fetch: scan.fetch,
             partitions: session.config_options().execution.target_partitions,

@@ -1,10 +1,12 @@
 //! The scan: the leaf of every physical plan, and the barrier's physical form.
 //!
 //! The policy predicate and the filters that may go below it run inside the scan, on the filter columns alone, before
-//! any other column is touched. A leaf accepts no filter from above: nothing of the user's, and no dynamic filter, can
-//! get below the policy. Partitions share the table's units by an atomic counter, so a slow one holds nobody back.
+//! any other column is touched. A leaf accepts no filter from above: nothing of the user's, and no dynamic filter of the
+//! engine's, can get below the policy. The keys of a join ([`crate::join_keys`]) are asked of the rows that passed all
+//! of them. Partitions share the table's units by an atomic counter, so a slow one holds nobody back.
 
 mod filter;
+mod probe;
 mod reader;
 mod statistics;
 
@@ -32,8 +34,17 @@ use parking_lot::Mutex;
 use weir_store::{ScanUnit, TableVersion};
 
 pub(crate) use self::filter::{Conjunct, ScanFilter, conjuncts, is_simple};
-use self::reader::{Cursor, Reader};
-use crate::functions::Series;
+use self::{
+    probe::KeyProbe,
+    reader::{Cursor, Reader},
+};
+use crate::{
+    functions::Series,
+    join_keys::{JoinKeys, is_key_type},
+};
+
+/// Fewer rows than this are joined sooner than their join's keys are gathered.
+const PROBED_ROWS_MIN: usize = 1 << 15;
 
 /// Rows that a scan reads.
 #[derive(Debug, Clone)]
@@ -66,6 +77,8 @@ pub(crate) struct Scan {
     /// Filters as written in the plan; the policy's are added when its barrier is planned.
     pub filters: Vec<Expr>,
     pub compiled: Arc<ScanFilter>,
+    /// Joins above that a row must find a partner in.
+    pub probes: Vec<KeyProbe>,
     /// Whether a policy hides rows: then no statistic may be exact.
     pub hides_rows: bool,
     pub fetch: Option<usize>,
@@ -106,6 +119,20 @@ impl ScanExec {
 
     pub(crate) fn scan(&self) -> &Scan {
         &self.scan
+    }
+
+    /// The scan without rows whose value in an output column is none of the keys; None where that is not worth asking.
+    pub(crate) fn with_keys(&self, column: usize, keys: &Arc<JoinKeys>) -> Result<Option<ScanExec>, DataFusionError> {
+        let Source::Table { units, .. } = &self.scan.source else { return Ok(None) };
+        let Some(&column) = self.scan.projection.get(column) else { return Ok(None) };
+        let row_id = self.scan.has_row_ids && column + 1 == self.scan.full_schema.fields().len();
+        let is_key = !row_id && is_key_type(self.scan.full_schema.field(column).data_type());
+        if !is_key || units.iter().map(ScanUnit::rows).sum::<usize>() < PROBED_ROWS_MIN {
+            return Ok(None);
+        }
+        let mut scan = self.scan.as_ref().clone();
+        scan.probes.push(KeyProbe { column, keys: Arc::clone(keys) });
+        ScanExec::new(scan).map(Some)
     }
 
     fn cursor(&self, partition: usize) -> Result<Arc<Cursor>, DataFusionError> {

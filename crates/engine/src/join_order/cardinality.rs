@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use arrow::datatypes::DataType;
 use datafusion::{
-    common::{Column, ScalarValue},
+    common::{Column, JoinType, ScalarValue},
     logical_expr::{BinaryExpr, Expr, LogicalPlan, Operator, TableScan, expr::InList, utils::split_conjunction},
 };
 use weir_store::{ColumnStatistics, Version};
@@ -15,12 +15,23 @@ use crate::{barrier::Barrier, governed::RawTable};
 /// Where nothing tells: the share of rows that a condition keeps.
 const UNKNOWN: f64 = 0.3;
 const LIKE: f64 = 0.1;
+/// The least share of rows that is taken to be without a partner.
+const ANTI_MIN: f64 = 0.1;
 
 /// Rows, and of each column that leads back to a table its distinct values and bounds.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Estimate {
     pub rows: f64,
     columns: HashMap<Column, ColumnEstimate>,
+    keys: Vec<Key>,
+}
+
+/// Columns that no two rows share the values of.
+#[derive(Debug, Clone)]
+struct Key {
+    columns: Vec<Column>,
+    /// Rows of the table (or groups of the aggregate) that the key is of, before anything was filtered.
+    of: f64,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -34,14 +45,32 @@ impl Estimate {
         self.columns.get(column).map_or(self.rows, |known| known.distinct).min(self.rows).max(1.0)
     }
 
-    /// |L|·|R| / Π max(distinct), each further pair counting by its square root: keys of several columns correlate.
+    /// Where a side has a key, each row of the other finds what is left of it. Else |L|·|R| / Π max(distinct), each
+    /// further pair counting by its square root: values of several columns correlate.
     pub(super) fn joined_rows(&self, other: &Estimate, on: &[(Column, Column)]) -> f64 {
+        let here = self.left_of_key(|column| on.iter().any(|(left, _)| left == column));
+        let there = other.left_of_key(|column| on.iter().any(|(_, right)| right == column));
+        let by_key = match (here, there) {
+            (Some(here), Some(there)) => Some((here * other.rows).min(there * self.rows)),
+            (Some(here), None) => Some(here * other.rows),
+            (None, Some(there)) => Some(there * self.rows),
+            (None, None) => None,
+        };
+        if let Some(rows) = by_key {
+            return rows.max(1.0);
+        }
         let mut shares: Vec<f64> =
             on.iter().map(|(left, right)| self.distinct(left).max(other.distinct(right))).collect();
         shares.sort_by(|a, b| b.total_cmp(a));
         let divisor: f64 =
             shares.iter().enumerate().map(|(i, share)| if i == 0 { *share } else { share.sqrt() }).product();
         (self.rows * other.rows / divisor.max(1.0)).max(1.0)
+    }
+
+    /// The share of a key's rows that is still here, where the columns hold a key.
+    fn left_of_key(&self, has: impl Fn(&Column) -> bool) -> Option<f64> {
+        let held = self.keys.iter().filter(|key| key.columns.iter().all(&has));
+        held.map(|key| (self.rows / key.of.max(1.0)).min(1.0)).min_by(f64::total_cmp)
     }
 
     pub(super) fn join(&self, other: &Estimate, on: &[(Column, Column)]) -> Estimate {
@@ -56,7 +85,33 @@ impl Estimate {
                 }
             }
         }
-        Estimate { rows, columns }
+        // A side's rows stay single where each finds at most one partner.
+        let mut keys = Vec::new();
+        if other.left_of_key(|column| on.iter().any(|(_, right)| right == column)).is_some() {
+            keys.extend(self.keys.iter().cloned());
+        }
+        if self.left_of_key(|column| on.iter().any(|(left, _)| left == column)).is_some() {
+            keys.extend(other.keys.iter().cloned());
+        }
+        Estimate { rows, columns, keys }
+    }
+
+    /// The share of the rows that has a partner in the other.
+    fn share_with_partner(&self, other: &Estimate, on: &[(Column, Column)]) -> f64 {
+        let by_key = other.left_of_key(|column| on.iter().any(|(_, right)| right == column));
+        let by_values = on.iter().map(|(left, right)| (other.distinct(right) / self.distinct(left)).min(1.0));
+        by_key.unwrap_or_else(|| by_values.fold(1.0, f64::min))
+    }
+
+    /// The columns of a projection, alias or aggregate, each of which was one here.
+    fn renamed(&self, pairs: impl Iterator<Item = (Column, Column)>) -> Estimate {
+        let names: Vec<(Column, Column)> = pairs.collect();
+        let renamed = |from: &Column| names.iter().find(|(old, _)| old == from).map(|(_, new)| new.clone());
+        let columns = names.iter().filter_map(|(from, to)| Some((to.clone(), *self.columns.get(from)?))).collect();
+        let keys = self.keys.iter().filter_map(|key| {
+            Some(Key { columns: key.columns.iter().map(renamed).collect::<Option<_>>()?, of: key.of })
+        });
+        Estimate { rows: self.rows, columns, keys: keys.collect() }
     }
 
     fn scaled(mut self, share: f64) -> Estimate {
@@ -90,14 +145,12 @@ impl<'a> Estimator<'a> {
             }
             LogicalPlan::SubqueryAlias(alias) => {
                 let input = self.estimate(&alias.input);
-                renamed(&input, alias.input.schema().columns(), alias.schema.columns())
+                input.renamed(alias.input.schema().columns().into_iter().zip(alias.schema.columns()))
             }
             LogicalPlan::Projection(projection) => {
                 let input = self.estimate(&projection.input);
                 let passed = projection.expr.iter().map(passed_column);
-                let pairs = passed.zip(projection.schema.columns());
-                let columns = pairs.filter_map(|(from, to)| Some((to, *input.columns.get(&from?)?))).collect();
-                Estimate { rows: input.rows, columns }
+                input.renamed(passed.zip(projection.schema.columns()).filter_map(|(from, to)| Some((from?, to))))
             }
             LogicalPlan::Extension(_) => match Barrier::of(plan) {
                 Some(barrier) => filtered(self.estimate(barrier.input()), barrier.predicate()),
@@ -110,25 +163,38 @@ impl<'a> Estimator<'a> {
                 let groups: f64 = keys.map(|distinct| distinct.unwrap_or(input.rows.sqrt())).product();
                 let rows = groups.min(input.rows).max(1.0);
                 let names = aggregate.schema.columns();
-                let columns = aggregate
-                    .group_expr
-                    .iter()
-                    .zip(names)
-                    .filter_map(|(key, to)| Some((to, *input.columns.get(&passed_column(key)?)?)))
-                    .collect();
-                Estimate { rows, columns }
+                let passed = aggregate.group_expr.iter().map(passed_column);
+                let pairs = passed.zip(names.clone()).filter_map(|(from, to)| Some((from?, to)));
+                let columns = input.renamed(pairs).columns;
+                let key = names.into_iter().take(aggregate.group_expr.len()).collect();
+                Estimate { rows, columns, keys: vec![Key { columns: key, of: rows }] }
             }
             LogicalPlan::Join(join) => {
                 let (left, right) = (self.estimate(&join.left), self.estimate(&join.right));
                 let pairs: Vec<(Column, Column)> =
                     join.on.iter().filter_map(|(l, r)| passed_column(l).zip(passed_column(r))).collect();
-                let mut joined = left.join(&right, &pairs);
-                let keeps = join.schema.columns();
-                joined.columns.retain(|column, _| keeps.contains(column));
-                if left.rows > 0.0 && join.schema.fields().len() == join.left.schema().fields().len() {
-                    joined.rows = joined.rows.min(left.rows);
+                let turned = || pairs.iter().map(|(left, right)| (right.clone(), left.clone())).collect::<Vec<_>>();
+                match join.join_type {
+                    JoinType::LeftSemi => {
+                        let share = left.share_with_partner(&right, &pairs);
+                        left.scaled(share)
+                    }
+                    JoinType::RightSemi => {
+                        let share = right.share_with_partner(&left, &turned());
+                        right.scaled(share)
+                    }
+                    JoinType::LeftAnti => {
+                        let share = left.share_with_partner(&right, &pairs);
+                        left.scaled((1.0 - share).max(ANTI_MIN))
+                    }
+                    JoinType::RightAnti => {
+                        let share = right.share_with_partner(&left, &turned());
+                        right.scaled((1.0 - share).max(ANTI_MIN))
+                    }
+                    JoinType::LeftMark => left,
+                    JoinType::RightMark => right,
+                    JoinType::Inner | JoinType::Left | JoinType::Right | JoinType::Full => left.join(&right, &pairs),
                 }
-                joined
             }
             LogicalPlan::Sort(sort) => self.estimate(&sort.input),
             LogicalPlan::Distinct(_) | LogicalPlan::Limit(_) | LogicalPlan::Window(_) => self.first_input(plan),
@@ -142,19 +208,28 @@ impl<'a> Estimator<'a> {
 
     fn unknown(&self, plan: &LogicalPlan) -> Estimate {
         let rows = plan.inputs().into_iter().map(|input| self.estimate(input).rows).sum::<f64>();
-        Estimate { rows: rows.max(1.0), columns: HashMap::new() }
+        Estimate { rows: rows.max(1.0), ..Estimate::default() }
     }
 
     fn scan(&self, scan: &TableScan) -> Estimate {
         let raw = scan.source.downcast_ref::<RawTable>();
         let table = raw.and_then(|raw| self.version.table(raw.object()));
         let Some(statistics) = table.and_then(|table| table.statistics().ok()) else {
-            return Estimate { rows: 1_000.0, columns: HashMap::new() };
+            return Estimate { rows: 1_000.0, ..Estimate::default() };
         };
         let rows = as_number(statistics.row_count);
         let stored = raw.map(|raw| raw.schema_ref().fields().clone()).unwrap_or_default();
         let known: HashMap<&str, &ColumnStatistics> =
             stored.iter().zip(&statistics.columns).map(|(field, column)| (field.name().as_str(), column)).collect();
+        let places = raw.map(RawTable::primary_key).unwrap_or_default();
+        let key: Option<Vec<Column>> = places
+            .iter()
+            .map(|place| {
+                let name = stored.get(*place)?.name();
+                scan.projected_schema.columns().into_iter().find(|column| column.name == *name)
+            })
+            .collect();
+        let keys = key.filter(|columns| !columns.is_empty()).map(|columns| Key { columns, of: rows.max(1.0) });
         let columns = scan
             .projected_schema
             .columns()
@@ -164,7 +239,7 @@ impl<'a> Estimator<'a> {
                 Some((column, column_estimate(known, rows)))
             })
             .collect();
-        let whole = Estimate { rows: rows.max(1.0), columns };
+        let whole = Estimate { rows: rows.max(1.0), columns, keys: keys.into_iter().collect() };
         scan.filters.iter().fold(whole, filtered_by)
     }
 }
@@ -176,11 +251,6 @@ fn column_estimate(known: &ColumnStatistics, rows: f64) -> ColumnEstimate {
         distinct: known.distinct.map_or(rows, as_number).clamp(1.0, rows.max(1.0)),
         bounds: known.min.as_ref().and_then(number).zip(known.max.as_ref().and_then(number)),
     }
-}
-
-fn renamed(input: &Estimate, from: Vec<Column>, to: Vec<Column>) -> Estimate {
-    let columns = from.iter().zip(to).filter_map(|(from, to)| Some((to, *input.columns.get(from)?))).collect();
-    Estimate { rows: input.rows, columns }
 }
 
 fn passed_column(expr: &Expr) -> Option<Column> {
@@ -303,3 +373,6 @@ fn as_number(count: u64) -> f64 {
 fn as_signed(number: i64) -> f64 {
     number as f64
 }
+
+#[cfg(test)]
+mod tests;

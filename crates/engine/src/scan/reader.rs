@@ -20,6 +20,7 @@ use weir_store::ScanUnit;
 use super::{
     Scan, Source,
     filter::{Passing, store},
+    probe::Probing,
 };
 
 /// The next unit that nobody has taken.
@@ -40,6 +41,7 @@ pub(super) struct Reader {
     /// Batches that no filter had to pass.
     ready: VecDeque<RecordBatch>,
     coalescer: BatchCoalescer,
+    probes: Vec<Probing>,
     /// Rows still wanted.
     left: usize,
     /// The next value of a series.
@@ -47,12 +49,29 @@ pub(super) struct Reader {
     finished: bool,
 }
 
+/// Blocks of a unit that have a row left, and which rows of each.
+struct Chosen {
+    blocks: BooleanBuffer,
+    passing: Vec<Passing>,
+}
+
 impl Reader {
     pub(super) fn new(scan: Arc<Scan>, schema: SchemaRef, cursor: Arc<Cursor>) -> Result<Reader, DataFusionError> {
         let coalescer = BatchCoalescer::new(Arc::clone(&schema), scan.batch_size)
             .with_biggest_coalesce_batch_size(Some(scan.batch_size / 2));
         let left = scan.fetch.unwrap_or(usize::MAX);
-        Ok(Reader { scan, schema, cursor, ready: VecDeque::new(), coalescer, left, position: 0, finished: false })
+        let probes = scan.probes.iter().cloned().map(Probing::new).collect();
+        Ok(Reader {
+            scan,
+            schema,
+            cursor,
+            ready: VecDeque::new(),
+            coalescer,
+            probes,
+            left,
+            position: 0,
+            finished: false,
+        })
     }
 
     fn next_batch(&mut self) -> Result<Option<RecordBatch>, DataFusionError> {
@@ -126,42 +145,76 @@ impl Reader {
 
     fn unit(&mut self, unit: &ScanUnit) -> Result<(), DataFusionError> {
         let scan = Arc::clone(&self.scan);
-        if scan.compiled.is_empty() {
+        let mut probes = std::mem::take(&mut self.probes);
+        let probed = probes.iter().any(Probing::is_active);
+        if scan.compiled.is_empty() && !probed {
+            self.probes = probes;
             for batch in self.read(unit, &scan.projection, None)? {
                 let batch = self.shape(&batch)?;
                 self.ready.push_back(batch);
             }
             return Ok(());
         }
-        let blocks = scan.compiled.blocks(unit)?;
-        if blocks.as_ref().is_some_and(|blocks| blocks.count_set_bits() == 0) {
-            return Ok(());
+        let mut chosen = self.filtered(unit)?;
+        for probe in probes.iter_mut().filter(|probe| probe.is_active()) {
+            chosen = self.narrow(unit, &[probe.column()], chosen, |batch, passing| probe.narrow(batch, passing))?;
         }
-        let all = live_blocks(unit, blocks)?;
-        let mut wanted = Vec::new();
-        let mut answers = Vec::new();
-        let filtered = self.read(unit, &scan.compiled.columns, Some(&all))?;
-        if filtered.len() != all.count_set_bits() {
+        self.probes = probes;
+        self.gather(unit, chosen)
+    }
+
+    /// What passes the scan's filters.
+    fn filtered(&self, unit: &ScanUnit) -> Result<Chosen, DataFusionError> {
+        let filter = &self.scan.compiled;
+        let blocks = live_blocks(unit, filter.blocks(unit)?)?;
+        let passing = std::iter::repeat_with(|| Passing::All).take(blocks.count_set_bits()).collect();
+        let chosen = Chosen { blocks, passing };
+        if filter.is_empty() {
+            return Ok(chosen);
+        }
+        self.narrow(unit, &filter.columns, chosen, |batch, _| filter.rows(batch))
+    }
+
+    /// Asks again of the blocks that have a row left, by the columns given.
+    fn narrow(
+        &self,
+        unit: &ScanUnit,
+        columns: &[usize],
+        chosen: Chosen,
+        mut ask: impl FnMut(&RecordBatch, Passing) -> Result<Passing, DataFusionError>,
+    ) -> Result<Chosen, DataFusionError> {
+        if chosen.passing.is_empty() {
+            return Ok(chosen);
+        }
+        let batches = self.read(unit, columns, Some(&chosen.blocks))?;
+        if batches.len() != chosen.passing.len() {
             return Err(DataFusionError::Internal("a scan read other blocks than it asked for".into()));
         }
-        for (block, batch) in all.set_indices().zip(filtered) {
-            match scan.compiled.rows(&batch)? {
+        let mut left = BooleanBufferBuilder::new(chosen.blocks.len());
+        left.append_n(chosen.blocks.len(), false);
+        let mut passing = Vec::with_capacity(batches.len());
+        for ((block, batch), before) in chosen.blocks.set_indices().zip(&batches).zip(chosen.passing) {
+            match ask(batch, before)? {
                 Passing::None => {}
-                passing => {
-                    wanted.push(block);
-                    answers.push(passing);
+                some => {
+                    left.set_bit(block, true);
+                    passing.push(some);
                 }
             }
         }
-        if wanted.is_empty() {
+        Ok(Chosen { blocks: left.finish(), passing })
+    }
+
+    /// Reads the output columns of what passed.
+    fn gather(&mut self, unit: &ScanUnit, chosen: Chosen) -> Result<(), DataFusionError> {
+        if chosen.passing.is_empty() {
             return Ok(());
         }
-        let chosen: BooleanBuffer = (0..all.len()).map(|block| wanted.binary_search(&block).is_ok()).collect();
-        let batches = self.read(unit, &scan.projection, Some(&chosen))?;
-        if batches.len() != answers.len() {
+        let batches = self.read(unit, &self.scan.projection, Some(&chosen.blocks))?;
+        if batches.len() != chosen.passing.len() {
             return Err(DataFusionError::Internal("a scan read other blocks than it filtered".into()));
         }
-        for (batch, passing) in batches.iter().zip(answers) {
+        for (batch, passing) in batches.iter().zip(chosen.passing) {
             let output = self.shape(batch)?;
             match passing {
                 Passing::Some(mask) => self.coalescer.push_batch_with_filter(output, &mask)?,

@@ -10,6 +10,7 @@
 
 mod catalogs;
 mod functions;
+mod joins;
 mod leaks;
 mod limits;
 mod lookups;
