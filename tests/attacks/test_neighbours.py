@@ -21,7 +21,7 @@ from weir_server import WeirServer
 ROUNDS = 5
 LOOKUPS = 300
 #: What a scheduler adds where cores are few: a figure below it says nothing of the server.
-FLOOR_SECONDS = 0.004
+FLOOR_SECONDS = 0.006
 #: A look-up alone that waits so long waits for the machine, and what waits beside it is no longer told apart.
 TOO_BUSY_SECONDS = 0.004
 CONNECTIONS = 500
