@@ -140,6 +140,16 @@ def test_transactions(agent):
             assert one.execute("SELECT balance FROM accounts WHERE id = 1").fetchone() == (5,)
             assert two.execute("SELECT balance FROM accounts WHERE id = 1").fetchone() == (10,)
         assert two.execute("SELECT balance FROM accounts WHERE id = 1").fetchone() == (5,)
+        # A transaction finds its own rows by key, new, changed and gone.
+        with one.transaction(force_rollback=True):
+            one.execute("INSERT INTO accounts VALUES (3, 30)")
+            for change, changed in [("id = 4, balance = 31", 1), ("balance = 32", 0)]:
+                assert one.execute(f"UPDATE accounts SET {change} WHERE id = 3").rowcount == changed
+            assert one.execute("UPDATE accounts SET balance = balance + 1 WHERE id = %s", (4,)).rowcount == 1
+            assert one.execute("SELECT balance FROM accounts WHERE id = %s", (4,)).fetchone() == (32,)
+            assert one.execute("DELETE FROM accounts WHERE id IN (4, 1)").rowcount == 2
+            assert one.execute("DELETE FROM accounts WHERE id = 4").rowcount == 0
+            assert one.execute("SELECT balance FROM accounts WHERE id = %s", (1,)).fetchone() is None
         with pytest.raises(ZeroDivisionError), one.transaction():
             one.execute("DELETE FROM accounts")
             raise ZeroDivisionError

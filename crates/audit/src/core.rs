@@ -1,19 +1,16 @@
 //! Appending: many sessions, one file.
 
-use std::{
-    fs::File,
-    io::Write as _,
-    sync::{
-        OnceLock,
-        atomic::{AtomicBool, AtomicU64, Ordering},
-    },
+use std::sync::{
+    OnceLock,
+    atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
 use parking_lot::{Condvar, Mutex};
 
 use crate::{
-    AuditError, Checkpoint, Hash,
-    checkpoint::SEPARATOR,
+    AuditError, Checkpoint,
+    books::Books,
+    error::AppendError,
     journal::Durability,
     layout::{self, Layout},
     log::{Batch, Log},
@@ -41,6 +38,8 @@ pub(crate) struct Core {
     synced: AtomicU64,
     books: Mutex<Books>,
     poison: OnceLock<String>,
+    /// The disk is full: what is queued waits for room.
+    stalled: AtomicBool,
     /// Whether something was written since the last fsync began.
     dirty: AtomicBool,
     pub(crate) alarm: Alarm,
@@ -60,15 +59,6 @@ struct Writer {
     log: Log,
     /// Takes turns with the queue's batch, so that neither is allocated anew.
     batch: Batch,
-}
-
-/// The files that checkpoints are written to.
-#[derive(Debug)]
-pub(crate) struct Books {
-    pub leaves: File,
-    pub checkpoints: File,
-    /// The newest checkpoint, and its note.
-    pub newest: Option<(Checkpoint, String)>,
 }
 
 /// Wakes the keeper.
@@ -114,6 +104,7 @@ impl Core {
             synced: AtomicU64::new(size),
             books: Mutex::new(books),
             poison: OnceLock::new(),
+            stalled: AtomicBool::new(false),
             dirty: AtomicBool::new(false),
             alarm: Alarm::default(),
             counters: Counters {
@@ -165,20 +156,9 @@ impl Core {
     /// written later, when another process may have the journal.
     pub fn shut(&self) -> Result<(), AuditError> {
         let mut writer = self.writer.lock();
-        let Writer { log, batch } = &mut *writer;
-        {
-            let mut queue = self.queue.lock();
-            queue.closed = true;
-            std::mem::swap(&mut queue.batch, batch);
-        }
+        self.queue.lock().closed = true;
         self.check()?;
-        if batch.entries.is_empty() {
-            return Ok(());
-        }
-        log.append(batch).map_err(|error| self.poisoned(error))?;
-        log.account(batch);
-        self.written.store(log.size(), Ordering::Release);
-        Ok(())
+        self.write_queued(&mut writer)
     }
 
     /// Queues a chain's records and empties the batch. Returns the size of the log with them.
@@ -218,11 +198,7 @@ impl Core {
         let mut writer = self.writer.lock();
         if !self.is_written(end) {
             self.check()?;
-            let Writer { log, batch } = &mut *writer;
-            std::mem::swap(&mut self.queue.lock().batch, batch);
-            log.append(batch).map_err(|error| self.poisoned(error))?;
-            self.written.store(log.size() + batch.entries.len() as u64, Ordering::Release);
-            log.account(batch);
+            self.write_queued(&mut writer)?;
         }
         drop(writer);
         if !self.dirty.swap(true, Ordering::AcqRel) {
@@ -230,6 +206,36 @@ impl Core {
             self.alarm.rings.notify_one();
         }
         Ok(())
+    }
+
+    /// Writes everything queued. What finds no room stays queued, in its order: the chains have gone on behind it.
+    fn write_queued(&self, writer: &mut Writer) -> Result<(), AuditError> {
+        let Writer { log, batch } = writer;
+        std::mem::swap(&mut self.queue.lock().batch, batch);
+        if let Err(failed) = log.append(batch) {
+            let mut queue = self.queue.lock();
+            let later = std::mem::replace(&mut queue.batch, std::mem::take(batch));
+            queue.batch.push_behind(later);
+            drop(queue);
+            return Err(self.failed(failed));
+        }
+        self.written.store(log.size() + batch.entries.len() as u64, Ordering::Release);
+        log.account(batch);
+        self.stalled.store(false, Ordering::Release);
+        Ok(())
+    }
+
+    /// Whether a record would be written. Whoever begins something asks, so that what waits for a full disk does not
+    /// grow; once there is room again, this is what finds it.
+    pub fn ready(&self) -> Result<(), AuditError> {
+        self.check()?;
+        if self.stalled.load(Ordering::Acquire) { self.write_queued(&mut self.writer.lock()) } else { Ok(()) }
+    }
+
+    /// [`Core::check`], and whether the disk is full.
+    pub fn health(&self) -> Result<(), AuditError> {
+        self.check()?;
+        if self.stalled.load(Ordering::Acquire) { Err(AuditError::Full) } else { Ok(()) }
     }
 
     /// Waits until the first `end` records are as durable as the journal promises at this point.
@@ -268,12 +274,19 @@ impl Core {
 
     /// Signs what the log holds and writes it down, everything it vouches for being durable first: after a crash the
     /// log is never behind its checkpoints, and the checkpoints never behind the head.
+    ///
+    /// # Errors
+    /// [`AuditError::Full`]: it is to be made again.
     pub fn checkpoint(&self, with_state: bool) -> Result<(), AuditError> {
         self.check()?;
-        self.write_checkpoint(with_state).map_err(|error| self.poisoned(error))
+        self.write_checkpoint(with_state).map_err(|failed| match failed {
+            // Statements go on as long as their records find room.
+            AppendError::Full(_) => AuditError::Full,
+            AppendError::Broken(error) => self.poisoned(error),
+        })
     }
 
-    fn write_checkpoint(&self, with_state: bool) -> Result<(), AuditError> {
+    fn write_checkpoint(&self, with_state: bool) -> Result<(), AppendError> {
         let mut books = self.books.lock();
         let (file, frontier, leaves, state) = {
             let mut writer = self.writer.lock();
@@ -284,20 +297,21 @@ impl Core {
         let origin = self.signer.verifier().name().to_owned();
         let checkpoint = Checkpoint { origin, size: frontier.size(), root: frontier.root() };
         if books.newest.as_ref().is_none_or(|(newest, _)| newest.size != checkpoint.size) {
-            file.sync_data().map_err(AuditError::io(self.layout.audit()))?;
+            file.sync_data().map_err(AuditError::io(self.layout.audit())).map_err(AppendError::Broken)?;
             self.synced.fetch_max(checkpoint.size, Ordering::AcqRel);
-            books.append_leaves(&leaves).map_err(AuditError::io(self.layout.leaves()))?;
             let note = checkpoint.sign(&self.signer);
-            books.append_checkpoint(&note).map_err(AuditError::io(self.layout.checkpoints()))?;
-            layout::replace(&self.layout.head(), note.as_bytes(), true)?;
+            if let Err(failed) = books.append(&self.layout, &leaves, &note) {
+                self.writer.lock().log.put_back_unflushed(leaves);
+                return Err(failed);
+            }
             books.newest = Some((checkpoint, note));
             self.counters.checkpoints.0.increment(1);
         }
         if let Some(state) = state {
-            let note = state
-                .sign(&self.signer)
-                .map_err(|error| AuditError::Io { path: self.layout.state(), source: error.into() })?;
-            layout::replace(&self.layout.state(), note.as_bytes(), false)?;
+            let path = self.layout.state();
+            let written = state.sign(&self.signer).map_err(std::io::Error::from);
+            let written = written.and_then(|note| layout::replace(&path, note.as_bytes(), false));
+            written.map_err(|error| AppendError::of(path, error, || Ok(())))?;
         }
         Ok(())
     }
@@ -309,40 +323,41 @@ impl Core {
         }
     }
 
-    fn poisoned(&self, error: AuditError) -> AuditError {
-        if self.poison.set(error.to_string()).is_ok() {
-            tracing::error!(%error, "the audit journal stops: no statement is answered until the server is restarted");
+    fn failed(&self, failed: AppendError) -> AuditError {
+        match failed {
+            AppendError::Full(error) => {
+                if !self.stalled.swap(true, Ordering::AcqRel) {
+                    tracing::error!(%error, "no statement is answered until there is room for the audit journal");
+                }
+                AuditError::Full
+            }
+            AppendError::Broken(error) => {
+                if self.poison.set(error.to_string()).is_ok() {
+                    tracing::error!(%error, "the audit journal stops: no statement is answered until a restart");
+                }
+                error
+            }
         }
-        error
-    }
-}
-
-impl Books {
-    fn append_leaves(&mut self, leaves: &[Hash]) -> std::io::Result<()> {
-        let mut bytes = Vec::with_capacity(leaves.len() * 32);
-        leaves.iter().for_each(|leaf| bytes.extend_from_slice(leaf.as_bytes()));
-        self.leaves.write_all(&bytes)?;
-        self.leaves.sync_data()
     }
 
-    fn append_checkpoint(&mut self, note: &str) -> std::io::Result<()> {
-        self.checkpoints.write_all(format!("{note}{SEPARATOR}").as_bytes())?;
-        self.checkpoints.sync_data()
+    fn poisoned(&self, error: AuditError) -> AuditError {
+        self.failed(AppendError::Broken(error))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use weir_model::{
-        Attributes, Claims, ClientAddress, Code, CredentialId, CredentialKind, Identity, OrgName, SessionId,
+        Attributes, Claims, ClientAddress, Code, CredentialId, CredentialKind, Identity, OrgName, Refusal, SessionId,
+        StatementId,
     };
 
-    use crate::{AuditError, EventFields, EventKind, Journal, JournalOptions, verify};
+    use crate::{
+        AuditError, EventFields, EventKind, IntentFields, IntentReceipt, Journal, JournalOptions, Outcome,
+        OutcomeFields, SessionChain, verify,
+    };
 
-    #[test]
-    fn after_a_failed_write_nothing_is_written_again() {
-        let data = tempfile::tempdir().unwrap();
-        let journal = Journal::open(data.path(), JournalOptions::default()).unwrap();
+    fn open(journal: &Journal) -> Result<SessionChain, Refusal> {
         let identity = Identity {
             org: OrgName::new("acme").unwrap(),
             agent: "a".into(),
@@ -352,8 +367,90 @@ mod tests {
             roles: Vec::new(),
             expires_at: None,
         };
-        let open = || journal.session(SessionId::fresh(), &identity, &ClientAddress::Local, &Claims::default());
-        let chain = open().unwrap();
+        journal.session(SessionId::fresh(), &identity, &ClientAddress::Local, &Claims::default())
+    }
+
+    fn intent(chain: &SessionChain) -> Result<IntentReceipt, Refusal> {
+        let fields = IntentFields {
+            claims: &Claims::default(),
+            roles: &[],
+            sql: "SELECT 1",
+            executed: None,
+            fingerprint: None,
+            kind: "SELECT",
+            tables: &[],
+            confidence: 1.0,
+            decision: None,
+            credits_estimated: None,
+        };
+        chain.intent(StatementId::fresh(), &fields)
+    }
+
+    fn outcome(chain: &SessionChain, receipt: IntentReceipt) -> Result<(), Refusal> {
+        let fields = OutcomeFields {
+            outcome: Outcome::Ok,
+            rows: 1,
+            elapsed: std::time::Duration::ZERO,
+            masks: &[],
+            credits_estimated: 0,
+            credits_settled: 0,
+            credits_uncollected: 0,
+            heal_attempts: 0,
+        };
+        chain.outcome(receipt, &fields)
+    }
+
+    #[test]
+    fn a_full_disk_refuses_statements_until_there_is_room_and_loses_no_record() {
+        let data = tempfile::tempdir().unwrap();
+        let journal = Journal::open(data.path(), JournalOptions::default()).unwrap();
+        let chain = open(&journal).unwrap();
+        let full = |full| journal.core().writer.lock().log.full = full;
+        for _ in 0..3 {
+            let running = intent(&chain).unwrap();
+            full(true);
+            let refused = outcome(&chain, running).unwrap_err();
+            assert_eq!((refused.code(), refused.sqlstate().0), (Code::AuditUnavailable, "58030"));
+            assert!(matches!(journal.health(), Err(AuditError::Full)));
+            let size = journal.size();
+            for _ in 0..100 {
+                assert!(intent(&chain).is_err() && open(&journal).is_err());
+            }
+            assert!(journal.core().queue.lock().batch.entries.len() < 3, "what waits grows");
+            assert_eq!(journal.size(), size);
+            full(false);
+            let next = intent(&chain).unwrap();
+            outcome(&chain, next).unwrap();
+            assert!(journal.health().is_ok());
+        }
+        drop(chain);
+        journal.close().unwrap();
+        drop(journal);
+        let report = verify(data.path(), None);
+        assert!(report.is_ok() && report.sessions_open == 0, "{report}");
+        Journal::open(data.path(), JournalOptions::default()).unwrap().close().unwrap();
+    }
+
+    #[test]
+    fn with_room_again_what_waited_is_written_without_a_statement() {
+        let data = tempfile::tempdir().unwrap();
+        let journal = Journal::open(data.path(), JournalOptions::default()).unwrap();
+        let chain = open(&journal).unwrap();
+        journal.core().writer.lock().log.full = true;
+        assert!(chain.event(&EventFields::new(EventKind::Notice)).is_err());
+        journal.core().writer.lock().log.full = false;
+        let waited = std::time::Instant::now();
+        while journal.health().is_err() {
+            assert!(waited.elapsed().as_secs() < 20, "nobody tries again");
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
+    }
+
+    #[test]
+    fn after_a_failed_write_nothing_is_written_again() {
+        let data = tempfile::tempdir().unwrap();
+        let journal = Journal::open(data.path(), JournalOptions::default()).unwrap();
+        let chain = open(&journal).unwrap();
         let event = EventFields::new(EventKind::Notice);
         chain.event(&event).unwrap();
         assert!(journal.health().is_ok());
@@ -363,7 +460,7 @@ mod tests {
             assert_eq!((refusal.code(), refusal.sqlstate().0), (Code::AuditUnavailable, "58030"));
         }
         assert!(matches!(journal.health(), Err(AuditError::Poisoned { .. })));
-        assert!(open().is_err() && journal.event(&event).is_err() && journal.flush().is_err());
+        assert!(open(&journal).is_err() && journal.event(&event).is_err() && journal.flush().is_err());
         assert!(journal.close().is_err());
         drop(chain);
         drop(journal);

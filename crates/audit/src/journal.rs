@@ -151,9 +151,9 @@ impl Journal {
     /// Whether records can be written.
     ///
     /// # Errors
-    /// [`AuditError::Poisoned`] with the error that stopped the journal.
+    /// [`AuditError::Poisoned`] with the error that stopped the journal; [`AuditError::Full`] until there is room.
     pub fn health(&self) -> Result<(), AuditError> {
-        self.core.check()
+        self.core.health()
     }
 
     #[must_use]

@@ -14,6 +14,8 @@ const SYNC_DELAY: Duration = Duration::from_millis(5);
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(1);
 /// A checkpoint comes sooner when no record arrives for this long.
 const CHECKPOINT_WHEN_QUIET: Duration = Duration::from_millis(100);
+/// Between attempts on a full disk.
+const RETRY_EVERY: Duration = Duration::from_millis(500);
 /// Between writings of the state while records arrive.
 const STATE_EVERY: Duration = Duration::from_secs(10);
 
@@ -29,6 +31,7 @@ fn keep(core: &Core) {
     loop {
         let unvouched = core.size() != core.signed();
         let deadline = unvouched.then(|| (checkpointed + CHECKPOINT_EVERY).min(Instant::now() + CHECKPOINT_WHEN_QUIET));
+        let deadline = if core.health().is_err() { Some(Instant::now() + RETRY_EVERY) } else { deadline };
         let (dirty, stop) = wait(core, deadline);
         if dirty && !stop && core.durability() == Durability::Group {
             thread::sleep(SYNC_DELAY);
@@ -37,11 +40,25 @@ fn keep(core: &Core) {
         if dirty && core.sync().is_err() {
             return;
         }
+        if core.check().is_err() {
+            return;
+        }
+        // The disk was full; without statements nobody else finds out that it no longer is.
+        if core.ready().is_err() && !stop {
+            thread::sleep(RETRY_EVERY);
+            continue;
+        }
         if stop || (unvouched && (!dirty || checkpointed.elapsed() >= CHECKPOINT_EVERY)) {
             // The state names every file, so that a missing one shows.
             let with_state = stop || stated.elapsed() >= STATE_EVERY || core.files() != files;
-            if core.checkpoint(with_state).is_err() {
-                return;
+            match core.checkpoint(with_state) {
+                Ok(()) => {}
+                Err(AuditError::Full) if !stop => {
+                    tracing::debug!("a checkpoint of the audit journal waits for room on the disk");
+                    thread::sleep(RETRY_EVERY);
+                    continue;
+                }
+                Err(_) => return,
             }
             checkpointed = Instant::now();
             if with_state {

@@ -43,7 +43,7 @@ pub(crate) fn publish(path: &Path, verifier: &NoteVerifier) -> Result<(), AuditE
     match layout::read_if_any(path)? {
         Some(found) if found == vkey.as_bytes() => Ok(()),
         Some(_) => Err(AuditError::Key { path: path.to_owned(), what: "is not the public key of this journal" }),
-        None => layout::replace(path, vkey.as_bytes(), true),
+        None => layout::replace(path, vkey.as_bytes(), true).map_err(AuditError::io(path)),
     }
 }
 

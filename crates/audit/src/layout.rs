@@ -95,7 +95,7 @@ pub(crate) fn sync_folder(folder: &Path) -> Result<(), AuditError> {
 }
 
 /// Replaces a file so that a reader, also after a crash, finds the old content or the new, whole.
-pub(crate) fn replace(path: &Path, content: &[u8], durable: bool) -> Result<(), AuditError> {
+pub(crate) fn replace(path: &Path, content: &[u8], durable: bool) -> io::Result<()> {
     let draft = path.with_extension("new");
     let write = || -> io::Result<()> {
         let mut file = File::create(&draft)?;
@@ -105,7 +105,7 @@ pub(crate) fn replace(path: &Path, content: &[u8], durable: bool) -> Result<(), 
         }
         fs::rename(&draft, path)
     };
-    write().map_err(AuditError::io(path))
+    write().inspect_err(|_| drop(fs::remove_file(&draft)))
 }
 
 /// A file's content, or `None` if there is no such file.

@@ -6,13 +6,15 @@
 //!
 //! Invariants:
 //! - Records are appended; nothing is ever written over. A record is in the file before the append returns.
-//! - After a write or fsync failed nothing is written again: every append is refused with `audit_unavailable`.
+//! - After a write or fsync failed nothing is written again: every append is refused with `audit_unavailable`. A write
+//!   that found the disk full is the exception: it is taken back, and its records wait, refusing others, for room.
 //! - What a checkpoint vouches for is durable before the checkpoint is.
 //! - A leaf commits to salted content, so a record can be erased later and the proofs still hold.
 //! - A statement that policy refused leaves its fingerprint, not its text.
 //!
 //! It is not a place for query results, and not a queue: nobody is told of a record but who asks.
 
+mod books;
 mod chain;
 mod checkpoint;
 mod core;

@@ -3,12 +3,14 @@
 use std::{
     fs::{File, OpenOptions},
     io::Write as _,
+    path::Path,
     sync::Arc,
 };
 
 use crate::{
     AuditError, Hash,
     chain::{Chained, Chains, Who},
+    error::AppendError,
     layout::{Layout, log_name, sync_folder},
     merkle::Frontier,
     state::LogFile,
@@ -30,6 +32,12 @@ pub(crate) struct Batch {
 }
 
 impl Batch {
+    /// Takes in what was queued later.
+    pub fn push_behind(&mut self, mut later: Batch) {
+        self.bytes.extend_from_slice(&later.bytes);
+        self.entries.append(&mut later.entries);
+    }
+
     pub fn clear(&mut self) {
         self.bytes.clear();
         self.bytes.shrink_to(1 << 20);
@@ -49,6 +57,9 @@ pub(crate) struct Log {
     /// Leaves that the `leaves` file does not hold yet.
     unflushed: Vec<Hash>,
     file_bytes_max: u64,
+    /// Every write finds the disk full.
+    #[cfg(test)]
+    pub full: bool,
 }
 
 /// Where a log stands when it is opened: what recovery found.
@@ -63,8 +74,21 @@ pub(crate) struct Standing {
 impl Log {
     pub fn open(layout: Layout, standing: Standing, file_bytes_max: u64) -> Result<Log, AuditError> {
         let Standing { finished, current, frontier, chains } = standing;
-        let file = Arc::new(append_to(&layout, current.first)?);
-        Ok(Log { layout, file, current, finished, frontier, chains, unflushed: Vec::new(), file_bytes_max })
+        let path = layout.log(current.first);
+        let file = Arc::new(open_to_append(&path).map_err(AuditError::io(&path))?);
+        sync_folder(&layout.audit())?;
+        Ok(Log {
+            layout,
+            file,
+            current,
+            finished,
+            frontier,
+            chains,
+            unflushed: Vec::new(),
+            file_bytes_max,
+            #[cfg(test)]
+            full: false,
+        })
     }
 
     /// Records written.
@@ -97,17 +121,34 @@ impl Log {
         std::mem::take(&mut self.unflushed)
     }
 
-    /// Writes a batch with one system call; [`Log::account`] must follow. After an error the file's end is unknown, and
-    /// the log must not be written again.
-    pub fn append(&mut self, batch: &Batch) -> Result<(), AuditError> {
+    /// Gives back what was taken and could not be flushed.
+    pub fn put_back_unflushed(&mut self, mut leaves: Vec<Hash>) {
+        leaves.append(&mut self.unflushed);
+        self.unflushed = leaves;
+    }
+
+    /// Writes a batch with one system call; [`Log::account`] must follow.
+    ///
+    /// # Errors
+    /// After [`AppendError::Broken`] the log must not be written again.
+    pub fn append(&mut self, batch: &Batch) -> Result<(), AppendError> {
         if self.current.bytes >= self.file_bytes_max {
             self.rotate()?;
         }
-        (&*self.file)
-            .write_all(&batch.bytes)
-            .map_err(|error| AuditError::io(self.layout.log(self.current.first))(error))?;
+        self.write(&batch.bytes).map_err(|error| {
+            AppendError::of(self.layout.log(self.current.first), error, || self.file.set_len(self.current.bytes))
+        })?;
         self.current.bytes += batch.bytes.len() as u64;
         Ok(())
+    }
+
+    fn write(&self, bytes: &[u8]) -> std::io::Result<()> {
+        #[cfg(test)]
+        if self.full {
+            (&*self.file).write_all(bytes.get(..bytes.len() / 2).unwrap_or_default())?;
+            return Err(std::io::ErrorKind::StorageFull.into());
+        }
+        (&*self.file).write_all(bytes)
     }
 
     /// Takes in what was appended, and empties the batch.
@@ -129,10 +170,14 @@ impl Log {
     }
 
     /// Begins the next file, the full one being durable first: whatever is in a file that another follows, is whole.
-    fn rotate(&mut self) -> Result<(), AuditError> {
-        self.file.sync_data().map_err(AuditError::io(self.layout.log(self.current.first)))?;
+    fn rotate(&mut self) -> Result<(), AppendError> {
+        let synced = self.file.sync_data().map_err(AuditError::io(self.layout.log(self.current.first)));
+        synced.map_err(AppendError::Broken)?;
         let first = self.size();
-        self.file = Arc::new(append_to(&self.layout, first)?);
+        let path = self.layout.log(first);
+        let file = open_to_append(&path).map_err(|error| AppendError::of(&path, error, || Ok(())))?;
+        sync_folder(&self.layout.audit()).map_err(AppendError::Broken)?;
+        self.file = Arc::new(file);
         self.finished.push(self.current);
         self.current = LogFile { first, bytes: 0 };
         tracing::debug!(file = log_name(first), "the audit journal begins a file");
@@ -140,9 +185,6 @@ impl Log {
     }
 }
 
-fn append_to(layout: &Layout, first: u64) -> Result<File, AuditError> {
-    let path = layout.log(first);
-    let file = OpenOptions::new().create(true).append(true).open(&path).map_err(AuditError::io(&path))?;
-    sync_folder(&layout.audit())?;
-    Ok(file)
+fn open_to_append(path: &Path) -> std::io::Result<File> {
+    OpenOptions::new().create(true).append(true).open(path)
 }

@@ -13,9 +13,9 @@ use serde::Deserialize;
 
 use crate::{
     AuditError, Checkpoint, Hash,
+    books::Books,
     chain::{self, Chains, Link, Who},
     checkpoint,
-    core::Books,
     frame::{self, Step},
     layout::{self, CHECKPOINTS, HEAD, LEAVES, Layout, log_name},
     log::Standing,

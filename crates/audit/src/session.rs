@@ -156,7 +156,7 @@ impl SessionChain {
         let seed = Hash::from_bytes(seed);
         let state = ChainState::at(0, chain::seed_hash(session, &seed), false);
         let shared = Shared { core, session, who: Arc::new(who), client, state };
-        shared.transact(|shared, state| {
+        shared.begin(|shared, state| {
             let body = EventBody { claims, detail, seed: Some(seed), ..shared.event_body() };
             shared.push(state, Link::Opened, chain::OPENED, &body)
         })?;
@@ -258,7 +258,7 @@ impl SessionChain {
     ) -> Result<(), Refusal> {
         let form = self.form(intent)?;
         self.0
-            .transact(|shared, state| {
+            .begin(|shared, state| {
                 shared.push_intent(state, statement, &form, intent.credits_estimated)?;
                 shared.push_outcome(state, statement, outcome)
             })
@@ -279,7 +279,7 @@ impl SessionChain {
 
     pub(crate) fn named_event(&self, name: &str, fields: &EventFields<'_>) -> Result<(), AuditError> {
         let client = fields.client.map(ToString::to_string);
-        self.0.transact(|shared, state| {
+        self.0.begin(|shared, state| {
             let own = shared.event_body();
             let body = EventBody {
                 org: fields.org.map(|org| org.as_str()).or(own.org),
@@ -308,6 +308,12 @@ impl SessionChain {
 }
 
 impl Shared {
+    /// [`Shared::transact`] for what may as well not begin: while the disk is full it leaves no record behind.
+    fn begin(&self, write: impl FnOnce(&Shared, &mut ChainState) -> Result<(), AuditError>) -> Result<(), AuditError> {
+        self.core.ready()?;
+        self.transact(write)
+    }
+
     /// Runs `write` on the chain, then writes what it pushed and what was queued before. Nobody waits for the disk with
     /// the chain's lock in hand.
     fn transact(
@@ -340,7 +346,7 @@ impl Shared {
         form: &IntentForm,
         credits_estimated: Option<u64>,
     ) -> Result<(), AuditError> {
-        self.core.check()?;
+        self.core.ready()?;
         self.state.lock().attempt(|state| {
             self.push_intent(state, statement, form, credits_estimated)?;
             state.links.running += 1;
@@ -440,7 +446,8 @@ impl Shared {
 
     fn close(&self, reason: &'static str) -> Result<(), AuditError> {
         self.transact(|shared, state| {
-            if state.links.closed || state.links.closing.is_some() {
+            let never_opened = state.links.records == 0;
+            if never_opened || state.links.closed || state.links.closing.is_some() {
                 return Ok(());
             }
             state.links.closing = Some(reason);

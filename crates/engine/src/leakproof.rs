@@ -7,7 +7,11 @@ use std::sync::Arc;
 use arrow::datatypes::DataType;
 use datafusion::{
     common::{Column, DataFusionError, tree_node::Transformed},
-    logical_expr::{Between, BinaryExpr, Cast, Expr, Filter, LogicalPlan, Operator, expr::InList, utils},
+    logical_expr::{
+        Between, BinaryExpr, Cast, Expr, Filter, LogicalPlan, Operator,
+        expr::{InList, Placeholder},
+        utils,
+    },
     optimizer::{ApplyOrder, OptimizerConfig, OptimizerRule},
 };
 
@@ -143,7 +147,23 @@ pub(crate) fn is_widening(from: &DataType, to: &DataType) -> bool {
 /// A value that is there before the first row is read. An expression over constants (`1 / 0`) is none: computed behind
 /// another condition, its failing would tell whether a hidden row met that one.
 pub(crate) fn is_constant(expr: &Expr) -> bool {
-    matches!(expr, Expr::Literal(..) | Expr::Placeholder(_))
+    matches!(expr, Expr::Literal(..)) || placeholder_of(expr).is_some()
+}
+
+/// The placeholder that an expression is, through casts that cannot fail: drivers send the smallest type that holds a
+/// number.
+pub(crate) fn placeholder_of(expr: &Expr) -> Option<&Placeholder> {
+    match expr {
+        Expr::Placeholder(placeholder) => Some(placeholder),
+        Expr::Cast(Cast { expr, field }) => match expr.as_ref() {
+            Expr::Placeholder(placeholder) => {
+                let own = placeholder.field.as_ref()?;
+                is_widening(own.data_type(), field.data_type()).then_some(placeholder)
+            }
+            _ => None,
+        },
+        _ => None,
+    }
 }
 
 #[cfg(test)]

@@ -1,4 +1,5 @@
-//! Key lookups: a query for the one row with a given primary key, without a physical plan.
+//! Key lookups: a query for the one row with a given primary key, without a physical plan; also the one by which an
+//! UPDATE or DELETE finds its row.
 //!
 //! Recognised on the optimised, governed template, so that the policy's predicate is part of what is evaluated. The
 //! expressions are built once; placeholders are columns of the one-row batch that they are evaluated on.
@@ -6,7 +7,7 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use arrow::{
-    array::{Array, BooleanArray, RecordBatch, RecordBatchOptions},
+    array::{Array, BooleanArray, RecordBatch, RecordBatchOptions, UInt64Array},
     datatypes::{Field, FieldRef, Schema, SchemaRef},
 };
 use datafusion::{
@@ -30,7 +31,7 @@ use crate::{
     error::external,
     governance::Snapshot,
     governed::{RawTable, Rows},
-    leakproof::{column_of, is_widening},
+    leakproof::{column_of, is_widening, placeholder_of},
     values::value_of,
 };
 
@@ -48,7 +49,9 @@ pub(crate) struct KeyLookup {
     key: Vec<KeyPart>,
     /// Columns to fetch, by their place in the table.
     columns: Vec<usize>,
-    /// Placeholders that expressions read; they follow `columns` in the batch.
+    /// Whether the row's id follows them in the batch.
+    row_id: bool,
+    /// Placeholders that expressions read; they come last in the batch.
     placeholders: Vec<String>,
     row_schema: SchemaRef,
     /// All must be true; the policy's first.
@@ -123,7 +126,7 @@ impl KeyLookup {
     pub(crate) fn recognise(plan: &LogicalPlan) -> Result<Option<KeyLookup>, DataFusionError> {
         let Some(shape) = shape(plan) else { return Ok(None) };
         let Some(raw) = shape.scan.source.downcast_ref::<RawTable>() else { return Ok(None) };
-        if raw.primary_key().is_empty() || !matches!(raw.rows(), Rows::Stored) || raw.has_row_ids() {
+        if raw.primary_key().is_empty() || !matches!(raw.rows(), Rows::Stored) {
             return Ok(None);
         }
         let filters: Vec<&Expr> = shape.scan.filters.iter().flat_map(split_conjunction).collect();
@@ -163,6 +166,9 @@ impl KeyLookup {
         let Some(row) = table.lookup(&key).map_err(store)? else { return Ok(None) };
         let stored = table.take(&[row], &self.columns).map_err(store)?;
         let mut columns = stored.columns().to_vec();
+        if self.row_id {
+            columns.push(Arc::new(UInt64Array::from(vec![row.0])));
+        }
         for id in &self.placeholders {
             columns.push(bindings.value(id).map_err(external)?.to_array()?);
         }
@@ -230,8 +236,8 @@ fn equal_constant(filter: &Expr, field: &Field, column_type: ColumnType) -> Opti
     }
     match constant.as_ref() {
         Expr::Literal(value, _) if !value.is_null() => value_of(value).map(KeyPart::Literal),
-        Expr::Placeholder(Placeholder { id, .. }) => Some(KeyPart::Placeholder(id.clone())),
-        _ => None,
+        // The value as it was sent: the index finds the key that equals it, whatever integer type it has.
+        other => placeholder_of(other).map(|placeholder| KeyPart::Placeholder(placeholder.id.clone())),
     }
 }
 
@@ -270,9 +276,11 @@ fn build(
         }
         note_placeholders(expr, &mut placeholders)?;
     }
-    let columns: Vec<usize> = columns.into_iter().collect();
     let fields: Vec<FieldRef> =
         columns.iter().filter_map(|index| raw.schema_ref().fields().get(*index).cloned()).collect();
+    // The row's id is the last column, and none that is stored.
+    let row_id = raw.has_row_ids() && columns.remove(&(raw.schema_ref().fields().len() - 1));
+    let columns: Vec<usize> = columns.into_iter().collect();
     let extra = placeholders.iter().map(|(id, field)| Arc::new(Field::new(id, field.data_type().clone(), true)));
     let row_schema = Arc::new(Schema::new(fields.iter().cloned().chain(extra).collect::<Vec<_>>()));
     let df_schema = DFSchema::try_from(Arc::clone(&row_schema))?;
@@ -300,6 +308,7 @@ fn build(
         object: raw.object().clone(),
         key,
         columns,
+        row_id,
         placeholders: placeholders.into_iter().map(|(id, _)| id).collect(),
         row_schema,
         predicates,

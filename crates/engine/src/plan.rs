@@ -113,9 +113,15 @@ impl Planned {
         self.0.reusable
     }
 
-    /// Whether executing it is one lookup by primary key.
+    /// Whether it is a query, and executing it one lookup by primary key: no effect, and at most one row.
     #[must_use]
     pub fn is_key_lookup(&self) -> bool {
+        matches!(&self.0.work, Work::Query(query) if query.lookup.is_some())
+    }
+
+    /// Whether its rows, to read or to change, are found by primary key.
+    #[must_use]
+    pub fn finds_by_key(&self) -> bool {
         self.0.query().is_some_and(|query| query.lookup.is_some())
     }
 

@@ -171,6 +171,10 @@ impl EngineSession {
         let Some(query) = template.query() else {
             return Err(Refusal::new(Code::Internal, "the statement has no query"));
         };
+        if let Some(lookup) = &query.lookup {
+            let row = lookup.run(snapshot, bindings).map_err(|error| refusal(&error, template.values))?;
+            return Ok(Box::pin(futures::stream::iter(row.map(Ok))));
+        }
         let plan = if query.has_placeholders {
             bind(&query.plan, bindings, &self.options).map_err(|error| refusal(&error, template.values))?
         } else {

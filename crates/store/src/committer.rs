@@ -14,7 +14,7 @@ use crate::{
     database::Shared,
     flush::Replacement,
     index::PrimaryIndex,
-    wal::{FrameBuilder, LogWriter},
+    wal::{AppendError, FrameBuilder, LogWriter},
 };
 
 /// What the committer does, in turn.
@@ -123,7 +123,7 @@ pub(crate) fn run(shared: &Shared, mut log: LogWriter) {
         let worked = catch_unwind(AssertUnwindSafe(|| process(shared, &mut log, jobs)));
         if worked.is_err() {
             // The jobs' senders are gone, which their receivers notice. What the log holds is no longer certain.
-            shared.poison("the committer failed", false);
+            shared.poison("the committer failed");
         }
     }
 }
@@ -188,11 +188,20 @@ fn process_group(
     }
     let records = frame.records();
     let started = Instant::now();
-    let written = frame.finish().map_err(StoreError::Misuse).and_then(|bytes| log.append(&bytes, base.lsn + 1));
-    if let Err(error) = written {
-        shared.poison(&error.to_string(), error.is_disk_full());
+    let written = frame
+        .finish()
+        .map_err(|what| AppendError::Broken(StoreError::Misuse(what)))
+        .and_then(|bytes| log.append(&bytes, base.lsn + 1));
+    if let Err(failed) = written {
+        let refusal = match failed {
+            AppendError::Full(error) => error.into(),
+            AppendError::Broken(error) => {
+                shared.poison(&error.to_string());
+                shared.healthy().err().unwrap_or_else(closed)
+            }
+        };
         for reply in accepted {
-            reply.send(Err(shared.healthy().err().unwrap_or_else(closed)));
+            reply.send(Err(refusal.clone()));
         }
         return;
     }

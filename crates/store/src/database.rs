@@ -18,6 +18,7 @@ use crate::{
     StoreError, Transaction, Version,
     cache::SegmentCache,
     committer::{self, CommitJob, Job, Queue, Reply},
+    error::disk_full,
     files::{FolderLock, Folders, LocalLogStorage, LogStorage, sync_folder},
     flush::{self, FlushState},
     housekeeping,
@@ -76,7 +77,8 @@ pub(crate) struct Shared {
     pub files: Shelf,
     pub flushing: FlushState,
     pub hot: HotRows,
-    poison: Mutex<Option<Poison>>,
+    /// What failed.
+    poison: Mutex<Option<String>>,
     _lock: FolderLock,
 }
 
@@ -103,12 +105,6 @@ pub(crate) struct SignalState {
     pub stopping: bool,
     /// The last flush failed because the disk is full.
     pub disk_full: bool,
-}
-
-#[derive(Debug, Clone)]
-struct Poison {
-    what: String,
-    disk_full: bool,
 }
 
 /// Rows in memory, as a multiple of what starts a flush, at which commits wait.
@@ -191,8 +187,8 @@ impl Database {
     ///
     /// # Errors
     /// `serialization_failure` when another commit changed the same rows or names first, `unique_violation` when it
-    /// brought the same key; `disk_full` or `storage_failed` when the log cannot be written, from then on for every
-    /// commit until a restart; `shutting_down`.
+    /// brought the same key; `disk_full` while the log finds no room; `storage_failed` when it cannot be written, from
+    /// then on for every commit until a restart; `shutting_down`.
     pub async fn commit(&self, transaction: Transaction) -> Result<Arc<Version>, Refusal> {
         if transaction.is_empty() {
             return Ok(self.version());
@@ -242,8 +238,7 @@ impl Database {
         self.shared.healthy()?;
         let mut signal = self.shared.hot.signal.state.lock();
         if signal.disk_full {
-            return Err(Refusal::new(Code::DiskFull, "no space is left for the database's files")
-                .hint("free space on the data folder's disk"));
+            return Err(disk_full());
         }
         signal.wanted = true;
         drop(signal);
@@ -337,15 +332,15 @@ impl Shared {
     }
 
     /// After this no commit succeeds until a restart: what the disk has of the log is not known.
-    pub fn poison(&self, what: &str, disk_full: bool) {
+    pub fn poison(&self, what: &str) {
         tracing::error!(what, "the log failed; the database is read-only until a restart");
-        self.poison.lock().get_or_insert(Poison { what: what.to_owned(), disk_full });
+        self.poison.lock().get_or_insert(what.to_owned());
     }
 
     pub fn healthy_or_error(&self) -> Result<(), StoreError> {
         match self.poison.lock().clone() {
             None => Ok(()),
-            Some(Poison { what, disk_full }) => Err(StoreError::Poisoned { what, disk_full }),
+            Some(what) => Err(StoreError::Poisoned { what }),
         }
     }
 

@@ -20,7 +20,7 @@ pub enum StoreError {
     Locked { path: PathBuf },
     /// A write or sync of the log failed earlier; what is on disk since then is unknown, so nothing more is written.
     #[error("the log failed earlier and takes no more writes until a restart: {what}")]
-    Poisoned { what: String, disk_full: bool },
+    Poisoned { what: String },
     #[error("the database is closed")]
     Closed,
     /// The caller named a row that the version does not hold.
@@ -49,7 +49,6 @@ impl StoreError {
     pub(crate) fn is_disk_full(&self) -> bool {
         match self {
             StoreError::Io { source, .. } => is_full(source),
-            StoreError::Poisoned { disk_full, .. } => *disk_full,
             StoreError::Arrow(ArrowError::IoError(_, source)) => is_full(source),
             _ => false,
         }
@@ -60,12 +59,17 @@ fn is_full(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
+/// Nothing of the statement was kept, and nothing is lost: with room again everything goes on.
+pub(crate) fn disk_full() -> Refusal {
+    Refusal::new(Code::DiskFull, "no space is left for the database's files")
+        .hint("free space on the data folder's disk, then try again")
+}
+
 impl From<StoreError> for Refusal {
     fn from(error: StoreError) -> Refusal {
         tracing::error!(%error, "the store failed");
         if error.is_disk_full() {
-            return Refusal::new(Code::DiskFull, "no space is left for the database's files")
-                .hint("free space on the data folder's disk, then restart");
+            return disk_full();
         }
         match &error {
             StoreError::Corrupted { path, offset, what } => {

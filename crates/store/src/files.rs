@@ -21,6 +21,12 @@ pub trait LogFile: Send + fmt::Debug {
     /// # Errors
     /// After one, what the disk holds is unknown: the caller must never write to this log again.
     fn sync(&mut self) -> io::Result<()>;
+
+    /// Cuts the file to `length`, and gives its room back.
+    ///
+    /// # Errors
+    /// Whatever the system says; the file is then as long as before or as `length`.
+    fn truncate(&mut self, length: u64) -> io::Result<()>;
 }
 
 /// Where the log's files come from.
@@ -53,6 +59,10 @@ impl LogFile for LocalLogFile {
 
     fn sync(&mut self) -> io::Result<()> {
         self.0.sync_data()
+    }
+
+    fn truncate(&mut self, length: u64) -> io::Result<()> {
+        self.0.set_len(length)
     }
 }
 

@@ -1,18 +1,21 @@
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use crate::{StoreError, TableVersion, committer::Job, database::Shared, flush, index::PrimaryIndex, wal};
 
 /// Looks after things this often.
 const TICK: Duration = Duration::from_millis(500);
+/// Until a spare log file is tried again that found no room: it is a luxury, and writing it takes room from others.
+const SPARE_RETRY: Duration = Duration::from_secs(30);
 /// Dead rows that an index may hold beyond the living.
 const INDEX_SLACK: u64 = 65_536;
 
 /// The background thread: flushes by size and age, readies the log's next file, keeps indexes small.
 pub(crate) fn run(shared: &Shared) {
+    let mut spare_from = Instant::now();
     loop {
         let wanted = {
             let mut signal = shared.hot.signal.state.lock();
@@ -26,6 +29,12 @@ pub(crate) fn run(shared: &Shared) {
         };
         if shared.healthy_or_error().is_err() {
             continue;
+        }
+        if spare_from <= Instant::now()
+            && let Err(error) = wal::prepare_spare(&shared.folders.wal, shared.options.wal_file_bytes)
+        {
+            tracing::warn!(%error, "the log goes on without a file made ready");
+            spare_from = Instant::now() + SPARE_RETRY;
         }
         let worked = catch_unwind(AssertUnwindSafe(|| tick(shared, wanted)));
         match worked {
@@ -52,12 +61,11 @@ fn try_again(shared: &Shared, disk_full: bool) {
 }
 
 fn tick(shared: &Shared, wanted: bool) -> Result<(), StoreError> {
-    wal::prepare_spare(&shared.folders.wal, shared.options.wal_file_bytes)?;
     let aged = shared.hot.since.lock().is_some_and(|since| since.elapsed() >= shared.options.flush_age);
     if wanted || aged {
         // The clock starts again for what commits from here on.
         *shared.hot.since.lock() = None;
-        let started = std::time::Instant::now();
+        let started = Instant::now();
         flush::flush(shared)?;
         metrics::histogram!("weir_store_flush_seconds").record(started.elapsed().as_secs_f64());
     }

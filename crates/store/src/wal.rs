@@ -14,5 +14,5 @@ pub(crate) use self::{
     frame::FrameBuilder,
     reader::{LogContents, LogRecord, read_log},
     record::{PieceRecord, PieceRows, Record, encode_record},
-    writer::{LogWriter, prepare_spare, remove_before},
+    writer::{AppendError, LogWriter, prepare_spare, remove_before},
 };

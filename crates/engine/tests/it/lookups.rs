@@ -1,4 +1,4 @@
-use weir_model::Value;
+use weir_model::{ColumnType, Value};
 
 use crate::world::{World, text};
 
@@ -30,6 +30,30 @@ fn key_equality_is_recognised() {
     check("SELECT * FROM t WHERE id = $1 OR n = 1", false);
     check("SELECT * FROM t WHERE n = $1", false);
     check("SELECT a.n FROM t a JOIN t b ON a.id = b.id WHERE a.id = $1", false);
+}
+
+/// Drivers choose the type of a number by its size, whatever the key's is.
+#[test]
+fn keys_of_another_integer_type_are_found() {
+    let mut world = world();
+    world.setup("CREATE TABLE big (id bigint PRIMARY KEY, n integer); INSERT INTO big VALUES (7, 70), (70000, 71)");
+    for policy in ["", "CREATE POLICY few ON big USING (n < 71); CREATE POLICY few ON t USING (n < 7);"] {
+        world.policies(policy);
+        for (sql, column_type, value, expected) in [
+            ("SELECT n FROM big WHERE id = $1", ColumnType::SmallInt, Value::SmallInt(7), Some("70")),
+            ("SELECT n FROM big WHERE id = $1", ColumnType::Integer, Value::Integer(7), Some("70")),
+            ("SELECT n FROM big WHERE id = $1", ColumnType::SmallInt, Value::SmallInt(8), None),
+            ("SELECT n FROM big WHERE id = $1", ColumnType::SmallInt, Value::Null(None), None),
+            ("SELECT n FROM t WHERE id = $1", ColumnType::SmallInt, Value::SmallInt(2), Some("5")),
+            ("SELECT n FROM t WHERE id = $1", ColumnType::BigInt, Value::BigInt(2), Some("5")),
+            ("SELECT n FROM t WHERE id = $1", ColumnType::BigInt, Value::BigInt(i64::MAX), None),
+        ] {
+            let planned = world.plan(sql, &[Some(column_type)]).unwrap();
+            assert!(planned.is_key_lookup(), "{sql} with {column_type:?}\n{}", planned.canonical_text());
+            let found = text(&planned, &world.execute(&planned, &[value.clone()]).unwrap());
+            assert_eq!(found, Vec::from_iter(expected), "{sql} {value:?}");
+        }
+    }
 }
 
 #[test]
@@ -78,4 +102,27 @@ fn lookups_see_the_snapshot_they_run_on() {
     assert_eq!(run(), ["42"]);
     world.changes("DELETE FROM t WHERE id = 1", 1);
     assert_eq!(run(), [] as [&str; 0]);
+}
+
+#[test]
+fn changes_find_their_row_by_key() {
+    let mut world = world();
+    for sql in [
+        "UPDATE t SET n = n + 1 WHERE id = $1",
+        "UPDATE t AS x SET owner = $2 WHERE x.id = $1 AND n < 5",
+        "DELETE FROM pair WHERE b = 1 AND a = $1",
+    ] {
+        let planned = world.plan(sql, &[]).unwrap();
+        // It has an effect, so its intent is recorded before it runs.
+        assert!(planned.finds_by_key() && !planned.is_key_lookup(), "{sql}");
+    }
+    world.policies("CREATE POLICY mine ON t USING (owner = 'me');");
+    // Of somebody else, of nobody, and not as the statement wants it.
+    for sql in ["UPDATE t SET n = 1 WHERE id = 2", "DELETE FROM t WHERE id = 9", "DELETE FROM t WHERE id = 3 AND n < 7"] {
+        world.changes(sql, 0);
+    }
+    world.changes("UPDATE t SET n = n + 1, id = id + 10 WHERE id = 1", 1);
+    world.changes("UPDATE t SET n = n + 1 WHERE id = 11", 1);
+    world.changes("DELETE FROM t WHERE id = 3", 1);
+    world.check("SELECT id, n FROM t", &["11|2"]);
 }

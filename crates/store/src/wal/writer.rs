@@ -1,6 +1,6 @@
 use std::{
     fs::{self, File},
-    io::Write,
+    io::{self, Write},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -25,6 +25,15 @@ pub(crate) struct LogWriter {
     sync: bool,
 }
 
+/// Why a frame is not in the log.
+#[derive(Debug)]
+pub(crate) enum AppendError {
+    /// The disk is full, and the log ends where it did before: later frames may find room.
+    Full(StoreError),
+    /// What the disk holds of the log is unknown: nothing may be appended any more.
+    Broken(StoreError),
+}
+
 const SPARE: &str = "spare.ready";
 const SPARE_UNFINISHED: &str = "spare.tmp";
 
@@ -40,19 +49,39 @@ impl LogWriter {
         Ok(LogWriter { folder: folder.to_owned(), storage, file, path, offset: 0, prepared, sync })
     }
 
-    /// Makes a frame durable. After an error the log's end is unknown: the caller must not append again.
-    pub fn append(&mut self, frame: &[u8], first_lsn: u64) -> Result<(), StoreError> {
+    /// Makes a frame durable.
+    ///
+    /// # Errors
+    /// After [`AppendError::Broken`] the caller must not append again.
+    pub fn append(&mut self, frame: &[u8], first_lsn: u64) -> Result<(), AppendError> {
         let length = frame.len() as u64;
         if self.offset > 0 && self.offset + length > self.prepared && self.folder.join(SPARE).exists() {
-            let (path, file, prepared) = begin(&self.folder, self.storage.as_ref(), first_lsn)?;
-            (self.path, self.file, self.prepared, self.offset) = (path, file, prepared, 0);
+            let begun = begin(&self.folder, self.storage.as_ref(), first_lsn).map_err(AppendError::Broken)?;
+            (self.path, self.file, self.prepared) = begun;
+            self.offset = 0;
         }
-        self.file.write_at(self.offset, frame).map_err(StoreError::io("write", &self.path))?;
+        self.file.write_at(self.offset, frame).map_err(|error| self.take_back(error))?;
         if self.sync {
-            self.file.sync().map_err(StoreError::io("sync", &self.path))?;
+            // Whatever it says: the system may have dropped what it could not write.
+            self.file.sync().map_err(StoreError::io("sync", &self.path)).map_err(AppendError::Broken)?;
         }
         self.offset += length;
         Ok(())
+    }
+
+    /// Removes what a write left of a frame for which there was no room.
+    fn take_back(&mut self, error: io::Error) -> AppendError {
+        let error = StoreError::io("write", &self.path)(error);
+        if !error.is_disk_full() {
+            return AppendError::Broken(error);
+        }
+        match self.file.truncate(self.offset) {
+            Ok(()) => {
+                self.prepared = self.prepared.min(self.offset);
+                AppendError::Full(error)
+            }
+            Err(error) => AppendError::Broken(StoreError::io("cut", &self.path)(error)),
+        }
     }
 }
 
@@ -91,7 +120,7 @@ pub(crate) fn prepare_spare(folder: &Path, bytes: u64) -> Result<(), StoreError>
         file.sync_all()?;
         fs::rename(&path, &ready)
     };
-    write().map_err(StoreError::io("prepare", &path))
+    write().inspect_err(|_| files::remove(&path)).map_err(StoreError::io("prepare", &path))
 }
 
 /// Removes the files that hold no commit after `lsn`. The last file always stays.

@@ -18,6 +18,7 @@ const SOUND: u8 = 0;
 const SYNC_FAILS: u8 = 1;
 const SHORT_WRITE: u8 = 2;
 const DISK_FULL: u8 = 3;
+const DISK_FULL_FOR_GOOD: u8 = 4;
 
 /// A log storage that can be told to fail.
 #[derive(Debug, Default)]
@@ -44,7 +45,10 @@ impl LogFile for FaultyFile {
                 self.file.write_at(offset, &bytes[..bytes.len() / 2])?;
                 Err(io::ErrorKind::WriteZero.into())
             }
-            DISK_FULL => Err(io::ErrorKind::StorageFull.into()),
+            DISK_FULL | DISK_FULL_FOR_GOOD => {
+                self.file.write_at(offset, &bytes[..bytes.len() / 2])?;
+                Err(io::ErrorKind::StorageFull.into())
+            }
             _ => self.file.write_at(offset, bytes),
         }
     }
@@ -55,13 +59,19 @@ impl LogFile for FaultyFile {
             _ => self.file.sync(),
         }
     }
+
+    fn truncate(&mut self, length: u64) -> io::Result<()> {
+        match self.fault.load(Ordering::Relaxed) {
+            DISK_FULL_FOR_GOOD => Err(io::Error::other("the device is gone")),
+            _ => self.file.truncate(length),
+        }
+    }
 }
 
 #[test]
 fn after_a_failed_write_or_sync_nothing_more_is_committed_until_a_restart() {
-    for (fault, expected) in
-        [(SYNC_FAILS, Code::StorageFailed), (SHORT_WRITE, Code::StorageFailed), (DISK_FULL, Code::DiskFull)]
-    {
+    for fault in [SYNC_FAILS, SHORT_WRITE, DISK_FULL_FOR_GOOD] {
+        let expected = Code::StorageFailed;
         let data = tempfile::tempdir().unwrap();
         let storage = Arc::new(Faulty::default());
         let switch = Arc::clone(&storage.fault);
@@ -88,6 +98,34 @@ fn after_a_failed_write_or_sync_nothing_more_is_committed_until_a_restart() {
         assert_eq!(found, rows(0..5, 1), "fault {fault}");
         insert(&database, &rows([12], 1)).unwrap();
     }
+}
+
+#[test]
+fn a_full_disk_refuses_commits_and_loses_none() {
+    let data = tempfile::tempdir().unwrap();
+    let storage = Arc::new(Faulty::default());
+    let switch = Arc::clone(&storage.fault);
+    let options = StoreOptions { log_storage: storage, fsync: true, ..quiet() };
+    let database = with_table(data.path(), options);
+    insert(&database, &rows(0..5, 1)).unwrap();
+    let mut committed = rows(0..5, 1);
+    for turn in 0..3_i64 {
+        switch.store(DISK_FULL, Ordering::Relaxed);
+        for key in [100, 101] {
+            // Longer than what is committed next: nothing of it may lie behind that.
+            assert_eq!(code(insert(&database, &rows(key..key + 50, 1))), Some(Code::DiskFull));
+        }
+        assert!(database.failure().is_none());
+        assert_eq!(read(&database.version(), &name("t")), committed);
+        switch.store(SOUND, Ordering::Relaxed);
+        let key = 10 + turn;
+        insert(&database, &rows([key], 1)).unwrap();
+        committed.extend(rows([key], 1));
+    }
+    drop(database);
+    let database = open(data.path(), quiet());
+    assert_eq!(read(&database.version(), &name("t")), committed);
+    insert(&database, &rows([100], 1)).unwrap();
 }
 
 #[test]
