@@ -4,10 +4,12 @@
 //! Recognised on the optimised, governed template, so that the policy's predicate is part of what is evaluated. The
 //! expressions are built once; placeholders are columns of the one-row batch that they are evaluated on.
 
+mod predicate;
+
 use std::{collections::BTreeSet, sync::Arc};
 
 use arrow::{
-    array::{Array, BooleanArray, RecordBatch, RecordBatchOptions, UInt64Array},
+    array::{RecordBatch, RecordBatchOptions, UInt64Array},
     datatypes::{Field, FieldRef, Schema, SchemaRef},
 };
 use datafusion::{
@@ -24,6 +26,7 @@ use datafusion::{
 };
 use weir_model::{ColumnType, ObjectName, Value};
 
+use self::predicate::{Comparison, Predicate};
 use crate::{
     barrier::Barrier,
     bind::Bindings,
@@ -55,7 +58,7 @@ pub(crate) struct KeyLookup {
     placeholders: Vec<String>,
     row_schema: SchemaRef,
     /// All must be true; the policy's first.
-    predicates: Vec<Arc<dyn PhysicalExpr>>,
+    predicates: Vec<Predicate>,
     outputs: Vec<Output>,
     schema: SchemaRef,
 }
@@ -175,12 +178,7 @@ impl KeyLookup {
         let options = RecordBatchOptions::new().with_row_count(Some(1));
         let batch = RecordBatch::try_new_with_options(Arc::clone(&self.row_schema), columns, &options)?;
         for predicate in &self.predicates {
-            let answer = predicate.evaluate(&batch)?.into_array(1)?;
-            let passes = answer
-                .as_any()
-                .downcast_ref::<BooleanArray>()
-                .is_some_and(|flag| flag.len() == 1 && flag.is_valid(0) && flag.value(0));
-            if !passes {
+            if !predicate.holds(&batch)? {
                 return Ok(None);
             }
         }
@@ -294,7 +292,12 @@ fn build(
         })?;
         create_physical_expr(&expr.data, &df_schema, &props, &context)
     };
-    let predicates = predicates.iter().map(physical).collect::<Result<Vec<_>, _>>()?;
+    let predicate = |expr: &Expr| match Comparison::of(expr, &row_schema) {
+        Some(comparison) => Ok(Predicate::Comparison(comparison)),
+        None => physical(expr).map(Predicate::Computed),
+    };
+    let conjuncts = predicates.iter().flat_map(split_conjunction);
+    let predicates = conjuncts.map(predicate).collect::<Result<Vec<_>, DataFusionError>>()?;
     let outputs = outputs
         .iter()
         .map(|expr| match expr {

@@ -109,7 +109,7 @@ impl PlanSource for SharedPlans<'_> {
         governance: &Arc<Governance>,
         parameter_types: &[Option<ColumnType>],
     ) -> Result<Planned> {
-        let plan = || self.engine.plan(statement, snapshot, governance, parameter_types);
+        let plan = || aside(|| self.engine.plan(statement, snapshot, governance, parameter_types));
         if statement.is_catalog_query() || statement.text().len() > TEXT_BYTES_MAX {
             return plan();
         }
@@ -121,6 +121,14 @@ impl PlanSource for SharedPlans<'_> {
         let planned = plan()?;
         self.cache.put(key, planned.clone());
         Ok(planned)
+    }
+}
+
+/// Runs what may take milliseconds on this thread while the runtime goes on with another, where it can.
+fn aside<T>(work: impl FnOnce() -> T) -> T {
+    match tokio::runtime::Handle::try_current().map(|runtime| runtime.runtime_flavor()) {
+        Ok(tokio::runtime::RuntimeFlavor::MultiThread) => tokio::task::block_in_place(work),
+        _ => work(),
     }
 }
 

@@ -56,14 +56,15 @@ pub(crate) fn run(config: Config) -> Result<(), Failure> {
     served
 }
 
-/// A runtime for each processor, for connections. Its second thread goes on when a large statement keeps the first.
+/// A runtime for each processor, for connections. It has one thread, so that waking a session wakes no other thread;
+/// where a statement is planned the runtime goes on with another (`pipeline`'s plan cache).
 fn lanes() -> std::io::Result<Vec<Runtime>> {
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
     let lane = |_| {
         Builder::new_multi_thread()
             .enable_all()
             .thread_name("weir-wire")
-            .worker_threads(2)
+            .worker_threads(1)
             .thread_stack_size(WIRE_STACK_BYTES)
             .build()
     };

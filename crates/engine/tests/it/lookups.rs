@@ -118,7 +118,8 @@ fn changes_find_their_row_by_key() {
     }
     world.policies("CREATE POLICY mine ON t USING (owner = 'me');");
     // Of somebody else, of nobody, and not as the statement wants it.
-    for sql in ["UPDATE t SET n = 1 WHERE id = 2", "DELETE FROM t WHERE id = 9", "DELETE FROM t WHERE id = 3 AND n < 7"] {
+    for sql in ["UPDATE t SET n = 1 WHERE id = 2", "DELETE FROM t WHERE id = 9", "DELETE FROM t WHERE id = 3 AND n < 7"]
+    {
         world.changes(sql, 0);
     }
     world.changes("UPDATE t SET n = n + 1, id = id + 10 WHERE id = 1", 1);
