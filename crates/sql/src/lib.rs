@@ -9,6 +9,7 @@
 mod copy;
 mod ddl;
 mod fingerprint;
+mod glance;
 mod limits;
 mod names;
 mod parse;
