@@ -33,6 +33,6 @@ pub use self::{
     session::{DeclareCursor, FetchCount, FetchCursor, Prepare, SetStatement},
     shape::{Expected, Shape},
     statement::{Kind, Statement},
-    types::column_type,
+    types::{column_type, value_type},
     uses::ObjectUse,
 };
