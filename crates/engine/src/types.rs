@@ -81,7 +81,15 @@ fn oid_field(written: &ast::DataType) -> Option<FieldRef> {
     }
 }
 
-pub(crate) fn is_oid(name: &ast::ObjectName) -> bool {
+/// What a parameter that is cast to a written type is; None where no value can be of it.
+pub(crate) fn cast_type(written: &ast::DataType) -> Option<ValueType> {
+    match oid_field(written) {
+        Some(field) => Some(output_type(&field)),
+        None => weir_sql::value_type(written).ok(),
+    }
+}
+
+fn is_oid(name: &ast::ObjectName) -> bool {
     let last = name.0.last().and_then(|part| part.as_ident());
     last.is_some_and(|ident| ident.value.eq_ignore_ascii_case("oid"))
 }

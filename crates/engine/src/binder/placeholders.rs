@@ -1,6 +1,6 @@
 //! Types of `$n`, inferred as PostgreSQL does: from the comparison, cast or column a parameter meets; text otherwise.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, ops::ControlFlow};
 
 use arrow::datatypes::FieldRef;
 use datafusion::{
@@ -11,10 +11,11 @@ use datafusion::{
     logical_expr::{Cast, Expr, ExprSchemable, LogicalPlan, expr::Placeholder},
 };
 use weir_model::{ColumnType, ValueType};
+use weir_sql::ast::{self, Visit};
 
 use crate::{
     functions::MEMBER,
-    types::{output_type, parameter_field},
+    types::{cast_type, output_type, parameter_field},
 };
 
 /// One field for each parameter whose type is known.
@@ -37,6 +38,27 @@ fn open_type(value_type: ValueType) -> ValueType {
         ValueType::Array(element) => ValueType::Array(parameter_type(element)),
         oid => oid,
     }
+}
+
+/// Fills in the types that parameters are cast to where they are written: what the catalogs' rewriting leaves out has a
+/// type all the same, by which a client sends it.
+pub(crate) fn infer_from_casts(query: &ast::Query, types: &mut [Option<ValueType>]) {
+    struct Casts<'a>(&'a mut [Option<ValueType>]);
+    impl ast::Visitor for Casts<'_> {
+        type Break = ();
+
+        fn pre_visit_expr(&mut self, expr: &ast::Expr) -> ControlFlow<()> {
+            if let ast::Expr::Cast { expr, data_type, .. } = expr
+                && let ast::Expr::Value(ast::ValueWithSpan { value: ast::Value::Placeholder(id), .. }) = expr.as_ref()
+                && let Some(number) = id.strip_prefix('$').and_then(|digits| digits.parse::<usize>().ok())
+                && let Some(known) = number.checked_sub(1).and_then(|place| self.0.get_mut(place))
+            {
+                *known = known.or_else(|| cast_type(data_type));
+            }
+            ControlFlow::Continue(())
+        }
+    }
+    let _ = query.visit(&mut Casts(types));
 }
 
 /// Fills in what a plan tells of the parameters that have no type yet.

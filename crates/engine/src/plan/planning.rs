@@ -24,7 +24,7 @@ use weir_sql::{CopyDirection, Kind, RawName, Statement, ast};
 use super::{Bound, Estimate, Finished, Planned, Query, Template, Work, columns::output_columns};
 use crate::{
     barrier::Barrier,
-    binder::{Binder, infer, parameter_fields},
+    binder::{Binder, infer, infer_from_casts, parameter_fields},
     catalog::{CatalogView, shown_name},
     checked::CheckedArithmetic,
     dialect,
@@ -124,7 +124,9 @@ impl<'a> Planning<'a> {
     fn query(&self, query: &ast::Query, catalog: bool, types: Vec<Option<ValueType>>) -> Result<Planned> {
         let mut binder = self.binder();
         let mut query = query.clone();
+        let mut types = types;
         if catalog {
+            infer_from_casts(&query, &mut types);
             let view = CatalogView::with_settings(
                 self.snapshot,
                 self.governance,

@@ -38,6 +38,8 @@ fn types_of_arrays_are_inferred_from_what_they_are_compared_with() {
     check("DELETE FROM t WHERE id = ANY($1)", &["bigint[]"]);
     check("UPDATE t SET n = $2 WHERE label = ANY($1)", &["text[]", "integer"]);
     check("SELECT oid FROM pg_type WHERE oid = ANY($1::oid[]) OR oid = $2::oid", &["oid[]", "oid"]);
+    // Rewritten away, and still a parameter.
+    check("SELECT generate_subscripts(indkey, $1::integer) FROM pg_index", &["integer"]);
 }
 
 #[test]
