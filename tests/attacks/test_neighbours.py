@@ -112,6 +112,33 @@ def cartesian_join(port, url, begun, active):
                 pass
 
 
+def large_parameters(port, url, begun, active):
+    value = "x" * 50_000_000
+    with psycopg.connect(url, autocommit=True) as connection:
+        while active.is_set():
+            begun.set()
+            assert connection.execute("SELECT length(%s)", (value,)).fetchone() == (50_000_000,)
+
+
+def large_values(port, url, begun, active):
+    with psycopg.connect(url, autocommit=True) as connection:
+        while active.is_set():
+            begun.set()
+            assert len(connection.execute("SELECT o_orderkey, repeat('x', 30000000) FROM orders LIMIT 1").fetchone()[1]) == 30_000_000
+
+
+def copied_rows(port, url, begun, active):
+    """A table of its own, filled and taken back."""
+    block = b"".join(b"%d\tsome text of a row that is copied in\t1.25\n" % number for number in range(20_000))
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("CREATE TABLE IF NOT EXISTS copied (a bigint, b text, c numeric(10,2))")
+        while active.is_set():
+            begun.set()
+            with connection.transaction(force_rollback=True), connection.cursor().copy("COPY copied FROM STDIN") as copy:
+                for _ in range(10):
+                    copy.write(block)
+
+
 def idle_connections(port, url, begun, active):
     held = [psycopg.connect(url) for _ in range(CONNECTIONS)]
     begun.set()
@@ -121,7 +148,17 @@ def idle_connections(port, url, begun, active):
         connection.close()
 
 
-HOSTILE = [random_bytes, slow_senders, parentheses, long_literals, idle_connections, cartesian_join]
+HOSTILE = [
+    random_bytes,
+    slow_senders,
+    parentheses,
+    long_literals,
+    large_parameters,
+    large_values,
+    copied_rows,
+    idle_connections,
+    cartesian_join,
+]
 
 
 def work(attack, port, url, active, begun, idle, over):

@@ -36,9 +36,36 @@ def test_databases_and_connection(weir):
     assert 'as user "analyst_eu"' in psql(weir.urls["ANALYST_EU"], r"\conninfo")
 
 
-@pytest.mark.parametrize("command", [r"\d", r"\dt+", r"\dv", r"\dn", r"\du", r"\di", r"\dT", r"\l+"])
-def test_commands_answer(weir, command):
-    psql(weir.urls["ADMIN"], command)
+#: psql's describe commands: each has an answer, if only an empty list.
+COMMANDS = r"""
+    \d \d+ \dS \d+|lineitem \d|lineitem_pkey \da \dA \db \dc \dC \dd \dD \ddp \dE \des \det \deu \dew \df \df+ \dF \dFd \dFp \dFt
+    \dg \di \di+ \dl \dL \dm \dn \dn+ \do \dO \dp \dP \drds \dRp \dRs \ds \dt \dt+ \dT \dT+ \du \du+ \dv \dv+ \dx \dX \dy
+    \l \l+ \z \conninfo \encoding
+""".split()
+
+
+@pytest.mark.parametrize("agent", ["ADMIN", "SUPPORT"])
+@pytest.mark.parametrize("command", COMMANDS)
+def test_commands_answer(weir, command, agent):
+    psql(weir.urls[agent], command.replace("|", " "))
+
+
+def test_views_schemas_indexes_and_roles(weir):
+    url = weir.urls["ADMIN"]
+    psql(url, "CREATE SCHEMA shelf", "CREATE TABLE shelf.book (id int PRIMARY KEY, title text)", "CREATE VIEW shelf.title AS SELECT title FROM shelf.book")
+    try:
+        assert re.search(r"shelf +\| title +\| view +\| admin", psql(url, r"\dv shelf.*"))
+        assert re.search(r"shelf +\| admin", psql(url, r"\dn"))
+        assert re.search(r"shelf +\| book_pkey +\| index +\| admin +\| book", psql(url, r"\di shelf.*"))
+        assert "(0 rows)" in psql(url, r"\df public.*")
+        text = psql(url, r"\d+ shelf.book")
+        assert re.search(r"title +\| text", text) and "book_pkey" in text, text
+        support = weir.urls["SUPPORT"]
+        assert "shelf" not in psql(support, r"\dn", r"\dv *.*", r"\di *.*", check=False)
+    finally:
+        psql(url, "DROP VIEW shelf.title", "DROP TABLE shelf.book", "DROP SCHEMA shelf")
+    roles = psql(weir.urls["SUPPORT"], r"\du")
+    assert "support" in roles and "broke" not in roles
 
 
 def test_errors_point_at_the_word(weir):

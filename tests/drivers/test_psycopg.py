@@ -4,6 +4,7 @@ import datetime
 import decimal
 import threading
 import time
+import uuid
 
 import psycopg
 import pytest
@@ -66,6 +67,76 @@ def test_parameters_round_trip(agent, kind, form):
         assert admin.execute(f"SELECT id FROM round_trip WHERE v = %{form}", (value,)).fetchall() == [(1,)]
     finally:
         admin.execute("DROP TABLE round_trip")
+
+
+ARRAYS = {
+    "boolean": [True, False],
+    "smallint": [1, -2],
+    "integer": [1, 70_000],
+    "bigint": [1 << 40, 0],
+    "double precision": [0.5, -0.1],
+    "numeric": [decimal.Decimal("1.50"), decimal.Decimal("-2")],
+    "text": ["a b", "", "null", "NULL", "{x,\"y\\}", "\u00a0", "é"],
+    "bytea": [b"\x00\xff", b""],
+    "date": [datetime.date(1969, 12, 31)],
+    "timestamp": [datetime.datetime(2000, 2, 29, 23, 59, 59, 999999)],
+    "time": [datetime.time(23, 59, 59)],
+    "interval": [datetime.timedelta(days=3, seconds=5)],
+    "uuid": [uuid.UUID("2b8f0dd5-3d3c-4c68-9d45-0f0a3f2ab0c1")],
+}
+
+
+@pytest.mark.parametrize("form", ["t", "b"])
+@pytest.mark.parametrize("kind", ARRAYS)
+def test_arrays_round_trip(agent, kind, form):
+    admin = agent("ADMIN")
+    values = [*ARRAYS[kind], None]
+    for binary in (False, True):
+        assert admin.execute(f"SELECT %{form}::{kind}[]", (values,), binary=binary).fetchone() == (values,)
+        assert admin.execute(f"SELECT %{form}::{kind}[]", ([],), binary=binary).fetchone() == ([],)
+    if kind != "numeric":
+        one = ARRAYS[kind][0]
+        assert admin.execute(f"SELECT %{form}::{kind} = ANY(%{form}::{kind}[])", (one, values)).fetchone() == (True,)
+
+
+@pytest.mark.parametrize("name", ["SUPPORT", "ADMIN"])
+def test_lists_of_keys(agent, name):
+    rows = agent(name).execute("SELECT r_regionkey FROM region WHERE r_regionkey = ANY(%s) ORDER BY 1", ([3, 1, 99],)).fetchall()
+    assert rows == [(1,), (3,)]
+    rows = agent(name).execute("SELECT r_name FROM region WHERE r_name <> ALL(%s) ORDER BY 1", (["AFRICA", "ASIA"],)).fetchall()
+    assert rows == [("AMERICA",), ("EUROPE",), ("MIDDLE EAST",)]
+    assert agent(name).execute("SELECT array_agg(r_name ORDER BY r_name) FROM region WHERE r_regionkey < 2").fetchone() == (["AFRICA", "AMERICA"],)
+
+
+def test_arrays_have_no_columns(agent):
+    admin = agent("ADMIN")
+    for statement in ("CREATE TABLE arrays (a int[])", "CREATE TABLE arrays AS SELECT array_agg(r_name) AS a FROM region"):
+        with pytest.raises(psycopg.errors.FeatureNotSupported):
+            admin.execute(statement)
+
+
+def test_a_begin_takes_what_came_before_it(agent):
+    admin = agent("ADMIN")
+    admin.execute("CREATE TABLE begun (id int PRIMARY KEY)")
+    try:
+        # In one text, and in one pipeline.
+        admin.execute("INSERT INTO begun VALUES (1); BEGIN; INSERT INTO begun VALUES (2); ROLLBACK")
+        assert admin.execute("SELECT count(*) FROM begun").fetchone() == (0,)
+        with admin.pipeline():
+            admin.execute("INSERT INTO begun VALUES (3)")
+            admin.execute("BEGIN")
+            admin.execute("INSERT INTO begun VALUES (4)")
+        assert admin.info.transaction_status == psycopg.pq.TransactionStatus.INTRANS
+        admin.execute("ROLLBACK")
+        assert admin.execute("SELECT count(*) FROM begun").fetchone() == (0,)
+        admin.execute("BEGIN; INSERT INTO begun VALUES (5); COMMIT; INSERT INTO begun VALUES (6); INSERT INTO begun VALUES (7)")
+        assert admin.execute("SELECT count(*) FROM begun").fetchone() == (3,)
+        with pytest.raises(psycopg.errors.UniqueViolation):
+            admin.execute("INSERT INTO begun VALUES (8); COMMIT; INSERT INTO begun VALUES (9); INSERT INTO begun VALUES (5)")
+        assert admin.execute("SELECT id FROM begun WHERE id > 7").fetchall() == [(8,)]
+    finally:
+        admin.execute("ROLLBACK")
+        admin.execute("DROP TABLE begun")
 
 
 def test_a_million_rows_by_cursor(agent):
@@ -211,3 +282,10 @@ def test_wrong_passwords_are_all_alike(weir):
             psycopg.connect(f"postgres://{user}:{password}@{place}")
         messages.add(str(refusal.value).replace(user, "USER").replace("other", "acme"))
     assert len({message.split("FATAL:")[-1].strip() for message in messages}) <= 2, messages
+
+
+def test_lists_find_no_hidden_rows(agent):
+    """A desk sees its own region's rows, whichever keys it lists."""
+    seen = [agent(name).execute("SELECT r_regionkey FROM region WHERE r_regionkey = ANY(%s)", ([0, 1, 2, 3, 4],)).fetchall() for name in AGENTS[:2]]
+    own = [agent(name).execute("SELECT r_regionkey FROM region").fetchall() for name in AGENTS[:2]]
+    assert [sorted(rows) for rows in seen] == [sorted(rows) for rows in own] and seen[0] != seen[1]

@@ -1,7 +1,7 @@
 //! Appending: many sessions, one file.
 
 use std::sync::{
-    OnceLock,
+    Arc, OnceLock,
     atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
@@ -34,6 +34,8 @@ pub(crate) struct Core {
     written: AtomicU64,
     /// Held while a group of records is made durable.
     sync: Mutex<()>,
+    /// Held by the one who waits for the thread that does it; the others wait for their turn, and find it done.
+    turn: tokio::sync::Mutex<()>,
     /// Records that are durable.
     synced: AtomicU64,
     books: Mutex<Books>,
@@ -101,6 +103,7 @@ impl Core {
             writer: Mutex::new(Writer { log, batch: Batch::default() }),
             written: AtomicU64::new(size),
             sync: Mutex::new(()),
+            turn: tokio::sync::Mutex::new(()),
             synced: AtomicU64::new(size),
             books: Mutex::new(books),
             poison: OnceLock::new(),
@@ -238,12 +241,20 @@ impl Core {
         if self.stalled.load(Ordering::Acquire) { Err(AuditError::Full) } else { Ok(()) }
     }
 
-    /// Waits until the first `end` records are as durable as the journal promises at this point.
-    pub fn settle(&self, end: u64) -> Result<(), AuditError> {
-        match self.durability {
-            Durability::Group => Ok(()),
-            Durability::Strict => self.sync_to(end),
+    /// Waits until the first `end` records, which are written, are as durable as the journal promises at this point.
+    /// No thread of the caller's is kept meanwhile.
+    pub async fn durable(self: &Arc<Self>, end: u64) -> Result<(), AuditError> {
+        let is_durable = || self.durability == Durability::Group || self.synced.load(Ordering::Acquire) >= end;
+        if is_durable() {
+            return Ok(());
         }
+        let _turn = self.turn.lock().await;
+        if is_durable() {
+            return Ok(());
+        }
+        let core = Arc::clone(self);
+        let syncing = tokio::task::spawn_blocking(move || core.write_to(end).and_then(|()| core.sync_to(end)));
+        syncing.await.unwrap_or(Err(AuditError::Closed))
     }
 
     /// Makes the first `end` records durable. One fsync serves everyone who came while the one before it ran.
@@ -352,10 +363,36 @@ mod tests {
         StatementId,
     };
 
+    use super::*;
     use crate::{
         AuditError, EventFields, EventKind, IntentFields, IntentReceipt, Journal, JournalOptions, Outcome,
         OutcomeFields, SessionChain, verify,
     };
+
+    #[tokio::test]
+    async fn what_a_session_waited_for_is_durable_in_a_strict_journal() {
+        let data = tempfile::tempdir().unwrap();
+        let options = JournalOptions { durability: Durability::Strict, ..JournalOptions::default() };
+        let journal = Journal::open(data.path(), options).unwrap();
+        let waiters: Vec<_> = (0..8)
+            .map(|_| {
+                let chain = open(&journal).unwrap();
+                tokio::spawn(async move {
+                    for _ in 0..5 {
+                        chain.event(&EventFields::new(EventKind::Notice)).unwrap();
+                        let written = chain.end();
+                        chain.durable().await.unwrap();
+                        assert!(chain.core().synced.load(Ordering::Acquire) >= written);
+                    }
+                })
+            })
+            .collect();
+        for waiter in waiters {
+            waiter.await.unwrap();
+        }
+        // The journal's own beginning; of each session its beginning, five events and its end.
+        assert_eq!(journal.size(), 1 + 8 * 7);
+    }
 
     fn open(journal: &Journal) -> Result<SessionChain, Refusal> {
         let identity = Identity {

@@ -142,6 +142,14 @@ impl Journal {
         self.system.event(fields)
     }
 
+    /// Waits until the events so far are as durable as the journal promises.
+    ///
+    /// # Errors
+    /// `audit_unavailable`.
+    pub async fn durable(&self) -> Result<(), Refusal> {
+        self.system.durable().await
+    }
+
     /// Records written.
     #[must_use]
     pub fn size(&self) -> u64 {

@@ -1,5 +1,8 @@
 use std::{
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Instant, SystemTime, UNIX_EPOCH},
 };
 
@@ -24,7 +27,8 @@ const SALTS_AT_ONCE: usize = 64;
 /// One session's chain of records. Clones share it. When the last clone and the last open receipt are gone, the
 /// session's end is recorded.
 ///
-/// Calls block for as long as a write to the page cache takes; with strict durability, for an fsync.
+/// Calls block for as long as a write to the page cache takes. What they wrote is as durable as the journal promises
+/// once [`SessionChain::durable`] says so.
 #[derive(Debug, Clone)]
 pub struct SessionChain(Arc<Shared>);
 
@@ -35,6 +39,8 @@ struct Shared {
     who: Arc<Who>,
     client: String,
     state: Mutex<ChainState>,
+    /// Size of the log with the newest of the session's records.
+    end: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -155,7 +161,7 @@ impl SessionChain {
         keys::random(&mut seed).map_err(AuditError::io("the system's random generator"))?;
         let seed = Hash::from_bytes(seed);
         let state = ChainState::at(0, chain::seed_hash(session, &seed), false);
-        let shared = Shared { core, session, who: Arc::new(who), client, state };
+        let shared = Shared { core, session, who: Arc::new(who), client, state, end: AtomicU64::new(0) };
         shared.begin(|shared, state| {
             let body = EventBody { claims, detail, seed: Some(seed), ..shared.event_body() };
             shared.push(state, Link::Opened, chain::OPENED, &body)
@@ -167,7 +173,8 @@ impl SessionChain {
     pub(crate) fn interrupt(core: &Arc<Core>, session: Uuid, left: chain::OpenChain) -> Result<(), AuditError> {
         let state = ChainState::at(left.records, left.last, true);
         let who = left.who.unwrap_or_else(|| Arc::new(Who { org: None, agent: None }));
-        let shared = Shared { core: Arc::clone(core), session, who, client: "local".into(), state };
+        let shared =
+            Shared { core: Arc::clone(core), session, who, client: "local".into(), state, end: AtomicU64::new(0) };
         let statements: Vec<String> = left.running.iter().map(Uuid::to_string).collect();
         let unfinished = statements.join(",");
         let detail = [("unfinished", unfinished.as_str())];
@@ -181,6 +188,25 @@ impl SessionChain {
     #[must_use]
     pub fn session(&self) -> SessionId {
         SessionId(self.0.session)
+    }
+
+    /// Waits until what the session wrote so far is as durable as the journal promises: with strict durability on disk,
+    /// otherwise at once.
+    ///
+    /// # Errors
+    /// `audit_unavailable`: nothing that depends on the records may be seen or take effect.
+    pub async fn durable(&self) -> Result<(), Refusal> {
+        self.0.core.durable(self.0.end.load(Ordering::Acquire)).await.map_err(|error| error.refusal())
+    }
+
+    #[cfg(test)]
+    pub(crate) fn end(&self) -> u64 {
+        self.0.end.load(Ordering::Acquire)
+    }
+
+    #[cfg(test)]
+    pub(crate) fn core(&self) -> &Core {
+        &self.0.core
     }
 
     /// Records a statement before its first effect or row.
@@ -332,12 +358,13 @@ impl Shared {
     ) -> Result<u64, AuditError> {
         let mut state = self.state.lock();
         state.attempt(|state| write(self, state))?;
-        self.core.enqueue(&mut state.batch)
+        let end = self.core.enqueue(&mut state.batch)?;
+        self.end.fetch_max(end, Ordering::AcqRel);
+        Ok(end)
     }
 
     fn write_to(&self, end: u64) -> Result<(), AuditError> {
-        self.core.write_to(end)?;
-        self.core.settle(end)
+        self.core.write_to(end)
     }
 
     fn queue_intent(

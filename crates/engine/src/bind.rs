@@ -13,10 +13,13 @@ use datafusion::{
     },
     optimizer::simplify_expressions::ExprSimplifier,
 };
-use weir_model::{Code, ColumnType, Refusal, Result, Value};
+use weir_model::{Code, Refusal, Result, Value, ValueType};
 
 use crate::{
-    error::external, functions::session_value::SessionValue, governance::SessionIdentity, physical::has_placeholder,
+    error::external,
+    functions::{as_list, session_value::SessionValue},
+    governance::SessionIdentity,
+    physical::has_placeholder,
     values::parameter,
 };
 
@@ -37,7 +40,7 @@ impl Bindings {
     /// # Errors
     /// `protocol_violation` for another number of values than parameters; what a value cannot be converted to.
     pub(crate) fn new(
-        types: &[ColumnType],
+        types: &[ValueType],
         values: &[Value],
         identity: &Arc<SessionIdentity>,
         search_path: &Arc<[String]>,
@@ -53,7 +56,7 @@ impl Bindings {
             .iter()
             .zip(values)
             .enumerate()
-            .map(|(index, (column_type, value))| parameter(value, *column_type, index + 1))
+            .map(|(index, (value_type, value))| parameter(value, *value_type, index + 1))
             .collect::<Result<Vec<ScalarValue>>>()?;
         Ok(Bindings {
             parameters,
@@ -85,6 +88,10 @@ impl Bindings {
             SessionValue::Version => text(VERSION),
             SessionValue::BackendPid => ScalarValue::Int32(Some(self.identity.backend_pid)),
             SessionValue::Setting => ScalarValue::Utf8View(self.setting(setting)?),
+            SessionValue::SetConfig => {
+                self.setting(setting)?;
+                return Err(Refusal::unsupported("set_config").hint(format!("use SET {setting} = …")));
+            }
         })
     }
 
@@ -168,7 +175,10 @@ impl Folder {
                 }
                 _ => false,
             };
-            if foldable { Ok(Transformed::yes(self.simplifier.simplify(part)?)) } else { Ok(Transformed::no(part)) }
+            if foldable {
+                return Ok(Transformed::yes(self.simplifier.simplify(part)?));
+            }
+            Ok(Transformed::yes(as_list(part)?))
         })?;
         Ok(done.data)
     }

@@ -27,7 +27,7 @@ use weir_model::ObjectName;
 use weir_sql::ast;
 
 pub(crate) use self::{
-    placeholders::{infer, parameter_fields, parameter_type},
+    placeholders::{infer, infer_from_casts, parameter_fields, parameter_type},
     resolve::undefined_table,
 };
 use crate::{

@@ -18,7 +18,7 @@ use datafusion::{
     optimizer::simplify_expressions::ExprSimplifier,
     physical_expr::create_physical_expr,
 };
-use weir_model::{Code, ColumnType, Refusal, Result};
+use weir_model::{Code, Refusal, Result, ValueType};
 use weir_sql::{Kind, ast};
 
 use crate::{
@@ -34,7 +34,7 @@ use crate::{
 pub(crate) struct Constant(Expr);
 
 impl Constant {
-    pub(crate) fn bind(binder: &Binder<'_>, expr: &ast::Expr, types: &[Option<ColumnType>]) -> Result<Constant> {
+    pub(crate) fn bind(binder: &Binder<'_>, expr: &ast::Expr, types: &[Option<ValueType>]) -> Result<Constant> {
         let schema = Arc::new(DFSchema::empty());
         let refused = |error: DataFusionError| plan_refusal(&error);
         let bound = binder.expression(expr, &schema, parameter_fields(types)).map_err(refused)?;

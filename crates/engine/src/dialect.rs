@@ -3,16 +3,16 @@
 //! - Outputs: every expression without a name gets one, so that DataFusion, which wants them distinct and compares them
 //!   without their casts, takes what PostgreSQL takes; ORDER BY finds them by position, text or name.
 //! - A small number that is an output by itself is an integer, not a bigint.
-//! - `mod(a, b)`, `a ^ b`, `age(a)`, `x = ANY('{…}')`, `x = ANY($1)` and `x <> ALL(…)`.
+//! - `mod(a, b)`, `a ^ b`, `age(a)`, `x = ANY(array)` and `x <> ALL(array)`, and texts that are cast to arrays.
 //! - EXISTS as a value, which DataFusion plans as a condition only.
 
 use std::ops::ControlFlow;
 
-use weir_model::fold_identifier;
+use weir_model::{fold_identifier, read_array};
 use weir_sql::ast::{
-    BinaryOperator, CastKind, DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList,
-    FunctionArguments, Ident, ObjectName, ObjectNamePart, OrderByKind, Query, SelectItem, SetExpr, UnaryOperator,
-    Value, VisitMut, VisitorMut,
+    Array, ArrayElemTypeDef, BinaryOperator, CastKind, DataType, Expr, Function, FunctionArg, FunctionArgExpr,
+    FunctionArgumentList, FunctionArguments, Ident, ObjectName, ObjectNamePart, OrderByKind, Query, SelectItem,
+    SetExpr, UnaryOperator, Value, ValueWithSpan, VisitMut, VisitorMut,
 };
 
 use crate::{
@@ -190,17 +190,73 @@ fn rewritten(expr: &Expr) -> Option<Expr> {
         }
         Expr::AnyOp { left, compare_op: BinaryOperator::Eq, right, .. } => member(left, right),
         Expr::AllOp { left, compare_op: BinaryOperator::NotEq, right } => {
-            Some(Expr::UnaryOp { op: UnaryOperator::Not, expr: Box::new(member(left, right)?) })
+            Some(Expr::UnaryOp { op: UnaryOperator::Not, expr: Box::new(Expr::Nested(Box::new(member(left, right)?))) })
+        }
+        Expr::Cast { kind, expr, data_type: DataType::Array(element), array: false, format: None } => {
+            let read = to_array(expr);
+            (read != **expr).then(|| Expr::Cast {
+                kind: kind.clone(),
+                expr: Box::new(read),
+                data_type: DataType::Array(element.clone()),
+                array: false,
+                format: None,
+            })
         }
         _ => None,
     }
 }
 
-/// Whether `value` is an element of an array written as text.
+/// `value = ANY(array)`: a list of values where the array is written out.
 fn member(value: &Expr, array: &Expr) -> Option<Expr> {
-    let text = array_text(array)?;
-    let value = cast(value.clone(), DataType::Text);
-    Some(call("array_has", vec![call(crate::functions::TEXT_ARRAY, vec![text]), value]))
+    let list = match array {
+        Expr::Nested(inner) => return member(value, inner),
+        Expr::Subquery(_) => return None,
+        Expr::Array(array) => array.elem.clone(),
+        Expr::Cast { expr, data_type: DataType::Array(ArrayElemTypeDef::SquareBracket(element, None)), .. } => {
+            match expr.as_ref() {
+                Expr::Array(array) => {
+                    array.elem.iter().map(|one| cast(one.clone(), element.as_ref().clone())).collect()
+                }
+                _ => return Some(call(crate::functions::MEMBER, vec![value.clone(), array.clone()])),
+            }
+        }
+        Expr::Value(literal) => match text_elements(literal) {
+            Some(elements) => elements,
+            // A text that is no array says so when it is read; its elements are text, so the value is compared as such.
+            None if matches!(&literal.value, Value::SingleQuotedString(_) | Value::EscapedStringLiteral(_)) => {
+                let value = cast(value.clone(), DataType::Text);
+                return Some(call(crate::functions::MEMBER, vec![value, to_array(array)]));
+            }
+            None => return Some(call(crate::functions::MEMBER, vec![value.clone(), array.clone()])),
+        },
+        _ => return Some(call(crate::functions::MEMBER, vec![value.clone(), array.clone()])),
+    };
+    let expr = Box::new(Expr::Nested(Box::new(value.clone())));
+    Some(match list.as_slice() {
+        [] => Expr::Value(Value::Boolean(false).into()),
+        _ => Expr::InList { expr, list, negated: false },
+    })
+}
+
+/// The elements of an array written as text, as literals; None for what is no such text.
+fn text_elements(literal: &ValueWithSpan) -> Option<Vec<Expr>> {
+    let (Value::SingleQuotedString(text) | Value::EscapedStringLiteral(text)) = &literal.value else { return None };
+    let literal = |element: Option<String>| Expr::Value(element.map_or(Value::Null, Value::SingleQuotedString).into());
+    Some(read_array(text).ok()?.into_iter().map(literal).collect())
+}
+
+/// What a cast to an array reads: the elements of a text written here, or whatever the text at hand has.
+fn to_array(expr: &Expr) -> Expr {
+    match expr {
+        Expr::Nested(inner) => to_array(inner),
+        Expr::Value(literal) => match (text_elements(literal), &literal.value) {
+            (Some(elem), _) => Expr::Array(Array { elem, named: true }),
+            (None, Value::Placeholder(_) | Value::Null) => expr.clone(),
+            (None, _) => call(crate::functions::TO_ARRAY, vec![expr.clone()]),
+        },
+        Expr::Array(_) => expr.clone(),
+        _ => call(crate::functions::TO_ARRAY, vec![expr.clone()]),
+    }
 }
 
 fn cast(expr: Expr, data_type: DataType) -> Expr {
@@ -216,18 +272,6 @@ fn is_small_integer(expr: &Expr) -> bool {
         }
         Expr::UnaryOp { op: UnaryOperator::Minus, expr } => is_small_integer(expr),
         _ => false,
-    }
-}
-
-/// A literal or parameter that stands for an array, with or without a cast to an array type.
-fn array_text(expr: &Expr) -> Option<Expr> {
-    match expr {
-        Expr::Nested(inner) => array_text(inner),
-        Expr::Cast { expr: inner, data_type: DataType::Array(_), .. } => array_text(inner),
-        Expr::Value(value) if matches!(value.value, Value::Placeholder(_) | Value::SingleQuotedString(_)) => {
-            Some(expr.clone())
-        }
-        _ => None,
     }
 }
 
@@ -339,9 +383,16 @@ mod tests {
             "SELECT ((a + 1) % (2)) AS \"__weir_out0\", power(2, 3) AS \"__weir_out1\"",
         );
         check(
-            "SELECT 1 FROM t WHERE a = ANY('{1,2}') AND b <> ALL($1::int[])",
-            "SELECT (1)::INTEGER AS \"__weir_out0\" FROM t WHERE array_has(weir_text_array('{1,2}'), (a)::TEXT) \
-             AND NOT array_has(weir_text_array($1), (b)::TEXT)",
+            "SELECT 1 FROM t WHERE a = ANY('{1,NULL}') AND b <> ALL($1::int[]) AND c = ANY(ARRAY[d, 2]) \
+             AND e = ANY('{}') AND f = ANY('{1}'::int[])",
+            "SELECT (1)::INTEGER AS \"__weir_out0\" FROM t WHERE (a) IN ('1', NULL) \
+             AND NOT (weir_member(b, $1::INT[])) AND (c) IN (d, 2) AND false \
+             AND (f) IN (('1')::INT)",
+        );
+        check(
+            "SELECT '{1,2}'::int[], CAST(a AS text[]), $1::int[]",
+            "SELECT ARRAY['1', '2']::INT[] AS \"__weir_out0\", CAST(weir_to_array(a) AS TEXT[]) AS \"__weir_out1\", \
+             $1::INT[] AS \"__weir_out2\"",
         );
     }
 }

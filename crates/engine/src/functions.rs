@@ -8,6 +8,7 @@ mod bounded;
 mod calendar;
 mod concat;
 mod interval;
+mod member;
 mod number_format;
 mod series;
 pub(crate) mod session_value;
@@ -24,7 +25,8 @@ use datafusion::{
 };
 
 pub(crate) use self::{
-    array_text::TEXT_ARRAY,
+    array_text::{TO_ARRAY, refusal as malformed_array},
+    member::{MEMBER, as_list},
     series::{Series, series},
 };
 
@@ -80,6 +82,7 @@ impl Functions {
         for function in bounded::wrap(&scalar)
             .into_iter()
             .chain(array_text::all())
+            .chain(member::all())
             .chain(calendar::all())
             .chain(session_value::all())
         {

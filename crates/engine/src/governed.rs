@@ -20,7 +20,7 @@ use datafusion::{
 use weir_model::{ColumnType, ObjectName, Result};
 use weir_policy::ColumnMask;
 
-use crate::{functions::Series, types::output_type};
+use crate::{functions::Series, types::scalar_type};
 
 /// The hidden column that scans of UPDATE and DELETE targets have last: the row's id, never null.
 pub(crate) const ROW_ID: &str = "__weir_row";
@@ -178,7 +178,7 @@ impl RawTable {
     }
 
     pub(crate) fn column_type(&self, index: usize) -> ColumnType {
-        self.schema.fields().get(index).map_or(ColumnType::Text, |field| output_type(field))
+        self.schema.fields().get(index).map_or(ColumnType::Text, |field| scalar_type(field))
     }
 
     pub(crate) fn is_masked(&self, column: &str) -> bool {

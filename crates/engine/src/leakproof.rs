@@ -15,7 +15,7 @@ use datafusion::{
     optimizer::{ApplyOrder, OptimizerConfig, OptimizerRule},
 };
 
-use crate::{barrier::Barrier, governed::RawTable};
+use crate::{barrier::Barrier, functions::MEMBER, governed::RawTable};
 
 #[derive(Debug, Default)]
 pub(crate) struct Leakproof;
@@ -89,7 +89,22 @@ pub(crate) fn is_leakproof(expr: &Expr, raw: &RawTable) -> bool {
         }
         Expr::Between(Between { expr, low, high, .. }) => is_column(expr, raw) && is_constant(low) && is_constant(high),
         Expr::InList(InList { expr, list, .. }) => is_column(expr, raw) && list.iter().all(is_constant),
+        Expr::ScalarFunction(call) if call.name() == MEMBER => match call.args.as_slice() {
+            [value, array] => is_column(value, raw) && is_constant_list(array),
+            _ => false,
+        },
         Expr::Column(_) => is_column(expr, raw),
+        _ => false,
+    }
+}
+
+/// A constant array, perhaps with wider elements than it was given.
+fn is_constant_list(expr: &Expr) -> bool {
+    let Expr::Cast(Cast { expr: inner, field: to }) = expr else { return is_constant(expr) };
+    match (inner.as_ref(), to.data_type()) {
+        (Expr::Placeholder(Placeholder { field: Some(from), .. }), DataType::List(to)) => {
+            matches!(from.data_type(), DataType::List(from) if is_widening(from.data_type(), to.data_type()))
+        }
         _ => false,
     }
 }
@@ -169,7 +184,7 @@ pub(crate) fn placeholder_of(expr: &Expr) -> Option<&Placeholder> {
 #[cfg(test)]
 mod tests {
     use arrow::datatypes::{Field, Schema};
-    use datafusion::logical_expr::{cast, col, lit};
+    use datafusion::logical_expr::{cast, col, lit, placeholder};
     use weir_model::ObjectName;
 
     use super::*;
@@ -191,6 +206,18 @@ mod tests {
         check(col("a").between(lit(1), lit(2)).or(col("s").eq(lit("x"))), true);
         check(col("a").in_list(vec![lit(1), lit(2)], true), true);
         check(col("a").is_null(), true);
+        let member = crate::functions::Functions::new().scalar.get(MEMBER).cloned().unwrap();
+        let list = |element: DataType| {
+            let list = DataType::List(Arc::new(Field::new_list_field(element, true)));
+            let field = Arc::new(Field::new("", list, true));
+            Expr::Placeholder(Placeholder::new_with_field("$1".into(), Some(field)))
+        };
+        let wide = DataType::List(Arc::new(Field::new_list_field(DataType::Int64, true)));
+        check(member.call(vec![col("a"), list(DataType::Int32)]), true);
+        check(member.call(vec![cast(col("a"), DataType::Int64), cast(list(DataType::Int16), wide.clone())]), true);
+        check(member.call(vec![col("a"), cast(list(DataType::Utf8View), wide)]), false);
+        check(member.call(vec![lit(1) / col("a"), list(DataType::Int32)]), false);
+        check(member.call(vec![col("a"), placeholder("$1") + lit(1)]), false);
         check(col("a").eq(col("b")), false);
         check((lit(1) / col("a")).gt(lit(0)), false);
         check(cast(col("s"), DataType::Int64).eq(lit(5_i64)), false);

@@ -29,7 +29,7 @@ use crate::{
     coerce::{self, Context},
     error::external,
     leakproof::is_comparison,
-    types::{is_text, output_type},
+    types::{is_text, scalar_type},
 };
 
 #[derive(Debug)]
@@ -113,7 +113,7 @@ fn accountable(mut call: AggregateFunction, schema: &DFSchema) -> Transformed<Ex
 /// `'text'::type`, read as PostgreSQL reads it; None for what is no such cast.
 fn cast_literal(cast: &Cast) -> Result<Option<Expr>, DataFusionError> {
     let Expr::Literal(ScalarValue::Utf8(Some(text)), _) = cast.expr.as_ref() else { return Ok(None) };
-    let target = output_type(&cast.field);
+    let target = scalar_type(&cast.field);
     if arrow_type(target) != *cast.field.data_type() {
         return Ok(None);
     }
@@ -144,7 +144,7 @@ fn typed(literal: &Expr, other: &Expr, schema: &DFSchema) -> Result<Option<Expr>
         return Ok(None);
     }
     let Ok((_, field)) = other.to_field(schema) else { return Ok(None) };
-    let target = match output_type(&field) {
+    let target = match scalar_type(&field) {
         ColumnType::Uuid => ColumnType::Uuid,
         _ if is_text(field.data_type()) || field.data_type().is_null() || field.data_type().is_nested() => {
             return Ok(None);

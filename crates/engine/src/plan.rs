@@ -11,7 +11,7 @@ use std::{
 
 use arrow::datatypes::SchemaRef;
 use datafusion::logical_expr::LogicalPlan;
-use weir_model::{ColumnType, ObjectName};
+use weir_model::{ObjectName, ValueType};
 
 pub(crate) use self::planning::Planning;
 use crate::{
@@ -31,7 +31,7 @@ pub(crate) struct Template {
     /// None where the statement returns no rows.
     pub columns: Option<Arc<[Column]>>,
     pub schema: SchemaRef,
-    pub parameters: Vec<ColumnType>,
+    pub parameters: Vec<ValueType>,
     pub masks: MaskPlan,
     pub key: MaskKey,
     /// Whether error messages may hold values.
@@ -55,7 +55,7 @@ pub(crate) struct Query {
     /// Stored tables it scans.
     pub tables: Vec<ObjectName>,
     pub has_placeholders: bool,
-    /// At most one table and no join, series or recursion: what it costs is bounded by its table's rows.
+    /// At most one table, no join, series or recursion, and cheap calls only: what it costs is bounded by its table's rows.
     pub is_plain: bool,
     pub lookup: Option<KeyLookup>,
 }
@@ -92,7 +92,7 @@ impl Planned {
     }
 
     #[must_use]
-    pub fn parameters(&self) -> &[ColumnType] {
+    pub fn parameters(&self) -> &[ValueType] {
         &self.0.parameters
     }
 
@@ -167,7 +167,7 @@ impl Template {
 /// A query on its way to a template.
 pub(crate) struct Bound {
     pub plan: LogicalPlan,
-    pub parameters: Vec<ColumnType>,
+    pub parameters: Vec<ValueType>,
 }
 
 /// What the optimiser and lineage made of it.

@@ -9,7 +9,7 @@ use std::{
 
 use datafusion::common::config::ConfigOptions;
 use parking_lot::RwLock;
-use weir_model::{Code, ColumnType, Refusal, Result, Value};
+use weir_model::{Code, Refusal, Result, Value, ValueType};
 use weir_sql::Statement;
 
 use crate::{
@@ -99,7 +99,7 @@ impl EngineSession {
         statement: &Statement,
         snapshot: &Snapshot,
         governance: &Governance,
-        parameter_types: &[Option<ColumnType>],
+        parameter_types: &[Option<ValueType>],
     ) -> Result<Planned> {
         let planning = Planning::new(self, snapshot, governance);
         let work = || planning.statement(statement, parameter_types);

@@ -1,14 +1,14 @@
 //! Bound parameters: from the wire's values to the scalars of a plan.
 
 use arrow::{
-    array::{Array, ArrayRef, IntervalMonthDayNanoArray},
+    array::{Array, ArrayRef, IntervalMonthDayNanoArray, new_empty_array},
     datatypes::{DataType, IntervalMonthDayNano},
 };
-use datafusion::common::ScalarValue;
-use weir_model::{Code, ColumnType, Refusal, Result, Value};
+use datafusion::common::{ScalarValue, utils::SingleRowListArrayBuilder};
+use weir_model::{Code, ColumnType, Refusal, Result, Value, ValueType, read_array};
 use weir_store::arrow_type;
 
-use crate::coerce;
+use crate::{coerce, functions, types::list_type};
 
 /// A value as the scalar of its own type.
 pub(crate) fn scalar(value: &Value) -> Result<ScalarValue> {
@@ -31,6 +31,7 @@ pub(crate) fn scalar(value: &Value) -> Result<ScalarValue> {
         Value::Interval { months, days, nanoseconds } => {
             ScalarValue::IntervalMonthDayNano(Some(IntervalMonthDayNano::new(*months, *days, *nanoseconds)))
         }
+        Value::Array { element, elements } => list(elements, *element, 0)?,
     })
 }
 
@@ -43,7 +44,36 @@ fn null_of(column_type: ColumnType) -> Result<ScalarValue> {
 ///
 /// # Errors
 /// As PostgreSQL's input functions and assignment casts: `invalid_text_representation`, `numeric_out_of_range`, ….
-pub(crate) fn parameter(value: &Value, column_type: ColumnType, number: usize) -> Result<ScalarValue> {
+pub(crate) fn parameter(value: &Value, value_type: ValueType, number: usize) -> Result<ScalarValue> {
+    let Some(element) = value_type.element() else {
+        return scalar_parameter(value, value_type.scalar().unwrap_or(ColumnType::Text), number);
+    };
+    match value {
+        Value::Null(_) => ScalarValue::try_from(&list_type(element))
+            .map_err(|_| Refusal::new(Code::Internal, "a NULL array has no scalar form")),
+        Value::Array { elements, .. } => list(elements, element, number),
+        Value::Text(text) => {
+            let elements = read_array(text).map_err(|fault| functions::malformed_array(fault, text))?;
+            let elements: Vec<Value> =
+                elements.into_iter().map(|element| element.map_or(Value::Null(None), Value::Text)).collect();
+            list(&elements, element, number)
+        }
+        _ => Err(Refusal::new(Code::DatatypeMismatch, format!("parameter ${number} is of type {value_type}"))),
+    }
+}
+
+fn list(elements: &[Value], element: ColumnType, number: usize) -> Result<ScalarValue> {
+    let elements =
+        elements.iter().map(|value| scalar_parameter(value, element, number)).collect::<Result<Vec<ScalarValue>>>()?;
+    let values = match elements.is_empty() {
+        true => new_empty_array(&arrow_type(element)),
+        false => ScalarValue::iter_to_array(elements)
+            .map_err(|_| Refusal::new(Code::Internal, "an array parameter has elements of several types"))?,
+    };
+    Ok(SingleRowListArrayBuilder::new(values).with_nullable(true).build_list_scalar())
+}
+
+fn scalar_parameter(value: &Value, column_type: ColumnType, number: usize) -> Result<ScalarValue> {
     let own = scalar(value)?;
     let target = arrow_type(column_type);
     if own.data_type() == target && !needs_check(column_type) {

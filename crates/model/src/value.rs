@@ -32,4 +32,9 @@ pub enum Value {
         days: i32,
         nanoseconds: i64,
     },
+    /// Of one dimension; every element is of the type, or NULL.
+    Array {
+        element: ColumnType,
+        elements: Vec<Value>,
+    },
 }

@@ -1,4 +1,4 @@
-use std::{fmt, sync::Arc};
+use std::{convert::Infallible, fmt, sync::Arc};
 
 use arrow::record_batch::RecordBatch;
 use tokio_util::task::task_tracker::TaskTrackerToken;
@@ -131,16 +131,26 @@ impl CopyIn {
             session.note_failure();
         }
         self.ticket.finish(committed.as_ref().map(|()| ()), self.rows)?;
+        session.durable().await?;
         committed.map(|()| CommandTag(format!("COPY {}", self.rows)))
     }
 
     /// The client gave up, or its data or a [`CopyIn::push`] failed: the statement fails with `refusal`.
-    pub fn fail(self, session: &mut Session, refusal: Refusal) -> Refusal {
+    pub async fn fail(self, session: &mut Session, refusal: Refusal) -> Refusal {
         session.note_failure();
-        match self.ticket.finish(Err(&refusal), 0) {
-            Ok(()) => refusal,
-            Err(unrecorded) => unrecorded,
-        }
+        let recorded = match self.ticket.finish(Err(&refusal), 0) {
+            Ok(()) => session.durable().await,
+            unrecorded => unrecorded,
+        };
+        recorded.err().unwrap_or(refusal)
+    }
+
+    /// Ends with the reason once the statement must not wait for its client any longer: it was cancelled, or its time
+    /// is over.
+    pub async fn interrupted(&mut self) -> Refusal {
+        cancel::within(&self.control, std::future::pending::<Infallible>())
+            .await
+            .map_or_else(|why| why, |never| match never {})
     }
 
     /// What a client's CopyFail means.
@@ -154,7 +164,7 @@ impl CopyIn {
 fn columns_of(target: &CopyTarget) -> Arc<[Column]> {
     let column = |(name, column_type): &(String, weir_model::ColumnType)| Column {
         name: name.clone(),
-        column_type: *column_type,
+        value_type: (*column_type).into(),
         table_oid: 0,
         attribute: 0,
     };

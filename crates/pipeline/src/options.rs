@@ -12,6 +12,8 @@ pub struct PipelineOptions {
     pub admission_wait: Option<Duration>,
     /// For sessions that set none of their own, and where the org's policy sets none.
     pub statement_timeout: Option<Duration>,
+    /// How long a client may be silent inside a transaction, for sessions that set nothing themselves.
+    pub idle_in_transaction_timeout: Option<Duration>,
     /// How long a statement waits for the org's first bundle.
     pub policy_startup_timeout: Duration,
     /// How long a bundle may go unconfirmed before statements are refused.
@@ -32,6 +34,7 @@ impl Default for PipelineOptions {
             max_full_scans: 8,
             admission_wait: None,
             statement_timeout: None,
+            idle_in_transaction_timeout: None,
             policy_startup_timeout: Duration::from_secs(30),
             policy_grace: Duration::from_secs(300),
             resume_timeout: Duration::from_secs(30),

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Instant};
 
 use weir_engine::Control;
-use weir_model::{ColumnType, Refusal, Result};
+use weir_model::{Refusal, Result, ValueType};
 use weir_sql::Statement;
 use weir_store::{Database, Version};
 
@@ -31,7 +31,7 @@ pub(crate) struct Traveller<'a> {
     /// Of a prepared statement.
     pub memory: Option<&'a StatementMemory>,
     pub plans: &'a dyn PlanSource,
-    pub parameter_types: &'a [Option<ColumnType>],
+    pub parameter_types: &'a [Option<ValueType>],
     pub control: &'a Control,
     pub started: Instant,
 }
@@ -135,8 +135,10 @@ pub(crate) async fn clear(traveller: &Traveller<'_>) -> Result<Cleared, Refusal>
     let whole = options.measure_gates.then(Instant::now);
     let governed = govern(traveller).await?;
     let mut clock = GateClock::start(options.measure_gates);
-    let cleared = clock
-        .lap("22 audit, intent", audit::intent(governed, traveller.facts, options, traveller.started))
-        .inspect_err(audit::count);
+    let recorded = match audit::intent(governed, traveller.facts, options, traveller.started) {
+        Ok(cleared) => traveller.facts.chain.durable().await.map(|()| cleared),
+        Err(refusal) => Err(refusal),
+    };
+    let cleared = clock.lap("22 audit, intent", recorded).inspect_err(audit::count);
     GateClock(whole).lap("all", cleared)
 }

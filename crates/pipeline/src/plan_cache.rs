@@ -8,7 +8,7 @@ use std::{collections::VecDeque, hash::Hash, sync::Arc};
 
 use parking_lot::Mutex;
 use weir_engine::{EngineSession, Governance, Planned, Snapshot};
-use weir_model::{ColumnType, OrgName, Result};
+use weir_model::{OrgName, Result, ValueType};
 use weir_policy::PolicyClass;
 use weir_sql::Statement;
 
@@ -19,7 +19,7 @@ pub(crate) trait PlanSource: Send + Sync {
         statement: &Statement,
         snapshot: &Snapshot,
         governance: &Arc<Governance>,
-        parameter_types: &[Option<ColumnType>],
+        parameter_types: &[Option<ValueType>],
     ) -> Result<Planned>;
 }
 
@@ -34,7 +34,7 @@ pub(crate) struct PlanKey {
     pub class: PolicyClass,
     pub search_path: Arc<[String]>,
     pub settings: u64,
-    pub parameter_types: Vec<Option<ColumnType>>,
+    pub parameter_types: Vec<Option<ValueType>>,
 }
 
 impl PlanKey {
@@ -44,7 +44,7 @@ impl PlanKey {
         snapshot: &Snapshot,
         governance: &Governance,
         settings: u64,
-        parameter_types: &[Option<ColumnType>],
+        parameter_types: &[Option<ValueType>],
     ) -> PlanKey {
         PlanKey {
             org: org.clone(),
@@ -107,7 +107,7 @@ impl PlanSource for SharedPlans<'_> {
         statement: &Statement,
         snapshot: &Snapshot,
         governance: &Arc<Governance>,
-        parameter_types: &[Option<ColumnType>],
+        parameter_types: &[Option<ValueType>],
     ) -> Result<Planned> {
         let plan = || aside(|| self.engine.plan(statement, snapshot, governance, parameter_types));
         if statement.is_catalog_query() || statement.text().len() > TEXT_BYTES_MAX {
@@ -147,7 +147,7 @@ impl PlanSource for PreparedPlans<'_> {
         statement: &Statement,
         snapshot: &Snapshot,
         governance: &Arc<Governance>,
-        parameter_types: &[Option<ColumnType>],
+        parameter_types: &[Option<ValueType>],
     ) -> Result<Planned> {
         if statement.is_catalog_query() {
             return self.shared.plan(statement, snapshot, governance, parameter_types);

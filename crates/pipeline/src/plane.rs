@@ -191,6 +191,7 @@ impl DataPlane {
             if let Err(unrecorded) = recorded {
                 tracing::error!(%unrecorded, "a refused connection is not recorded");
             }
+            self.journal.durable().await?;
         }
         opened
     }
@@ -209,7 +210,9 @@ impl DataPlane {
         let ready = startup::pass(org, &self.options).await?;
         org_status::check(&ready)?;
         ready.policy.principal(&identity)?;
-        Session::open(self.clone(), ready.org, self.credentials.clone(), identity, claims, client)
+        let session = Session::open(self.clone(), ready.org, self.credentials.clone(), identity, claims, client)?;
+        session.durable().await?;
+        Ok(session)
     }
 
     /// No statement is taken any more once draining began.

@@ -5,10 +5,12 @@ use futures::StreamExt;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 use weir_engine::{Column, Control, MaskedRows};
 use weir_model::{Code, Refusal, Result};
+use weir_policy::Priority;
 
 use crate::{
     cancel::within,
     gates::audit::Ticket,
+    plane::DataPlane,
     session::{CommandTag, CursorRows},
 };
 
@@ -22,6 +24,9 @@ pub struct Rows {
     rows: u64,
     rows_max: Option<u64>,
     verb: &'static str,
+    /// Where slots are asked for when a suspended statement goes on.
+    plane: Option<Arc<DataPlane>>,
+    suspended: bool,
     _running: Option<TaskTrackerToken>,
 }
 
@@ -73,7 +78,18 @@ impl Rows {
         ticket: Option<Ticket>,
         verb: &'static str,
     ) -> Rows {
-        Rows { columns, source, control, ticket, rows: 0, rows_max: None, verb, _running: None }
+        Rows {
+            columns,
+            source,
+            control,
+            ticket,
+            rows: 0,
+            rows_max: None,
+            verb,
+            plane: None,
+            suspended: false,
+            _running: None,
+        }
     }
 
     pub(crate) fn limited(mut self, rows_max: Option<u64>) -> Rows {
@@ -81,8 +97,9 @@ impl Rows {
         self
     }
 
-    pub(crate) fn tracked(mut self, token: TaskTrackerToken) -> Rows {
-        self._running = Some(token);
+    pub(crate) fn of(mut self, plane: &Arc<DataPlane>) -> Rows {
+        self._running = Some(plane.running.token());
+        self.plane = Some(Arc::clone(plane));
         self
     }
 
@@ -98,6 +115,21 @@ impl Rows {
         self
     }
 
+    /// The client may take its time to ask for more: the slots go to others until it does.
+    pub fn suspend(&mut self) {
+        self.suspended |= self.ticket.as_mut().is_some_and(Ticket::release_slots);
+    }
+
+    /// Asks for a slot again, if the statement gave its own up.
+    async fn resume(&mut self) -> Result<()> {
+        if let (true, Some(plane), Some(ticket)) = (std::mem::take(&mut self.suspended), &self.plane, &mut self.ticket)
+        {
+            let priority = ticket.priority().unwrap_or(Priority::Normal);
+            ticket.take_slots(plane.admission.slots(priority, &self.control).await?);
+        }
+        Ok(())
+    }
+
     #[must_use]
     pub fn columns(&self) -> &Arc<[Column]> {
         &self.columns
@@ -110,6 +142,9 @@ impl Rows {
     /// outcome cannot be recorded.
     pub async fn next(&mut self) -> Option<Result<RecordBatch>> {
         self.ticket.as_ref()?;
+        if let Err(refusal) = self.resume().await {
+            return Some(Err(self.end(Err(refusal)).await.err()?));
+        }
         let next = match within(&self.control, self.source.next()).await {
             Ok(next) => next,
             Err(refusal) => Some(Err(refusal)),
@@ -124,10 +159,9 @@ impl Rows {
                     return Some(Err(self.end(Err(refusal)).await.err()?));
                 }
                 // The last rows leave when the outcome is recorded, all others when the intent is.
-                let recorded = if self.source.is_at_end() {
-                    self.end(Ok(())).await
-                } else {
-                    self.ticket.as_mut().map_or(Ok(()), Ticket::write)
+                let recorded = match &mut self.ticket {
+                    Some(ticket) if !self.source.is_at_end() => ticket.write_through().await,
+                    _ => self.end(Ok(())).await,
                 };
                 Some(recorded.map(|()| batch))
             }

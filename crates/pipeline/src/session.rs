@@ -20,7 +20,7 @@ use std::{
 
 use weir_audit::SessionChain;
 use weir_engine::{EngineSession, SessionIdentity};
-use weir_model::{Claims, ClientAddress, ColumnType, Identity, Principal, Result, SessionId, Value};
+use weir_model::{Claims, ClientAddress, Identity, Principal, Result, SessionId, Value, ValueType};
 use weir_policy::{Policy, Priority};
 
 pub(crate) use self::{cursor::CursorRows, transaction::Transactions};
@@ -82,12 +82,20 @@ impl SessionFacts {
 }
 
 impl SessionFacts {
+    /// Waits until what the session's records say may be seen: at once, unless the journal is strict.
+    pub(crate) async fn durable(&self) -> Result<()> {
+        self.chain.durable().await.inspect_err(audit::count)
+    }
+
     /// Whether the principal may know that an object exists; what may not be known is refused as missing, by the
     /// policy gate and no gate before it.
     pub(crate) fn may_know(&self, policy: &Arc<Policy>, object: &weir_model::ObjectName) -> bool {
         self.principal.get(policy, &self.identity).is_ok_and(|principal| policy.may_know(&principal, object))
     }
 }
+
+/// Texts of statements and cursors together from which a session is better served beside the others.
+const LARGE_TEXTS_BYTES: usize = 256 * 1024;
 
 /// One authenticated connection to one org. Dropping it rolls back and ends its chain in the journal.
 #[derive(Debug)]
@@ -114,8 +122,7 @@ impl Session {
     ) -> Result<Session> {
         let id = SessionId::fresh();
         let chain = plane.journal.session(id, &identity, &client, &claims)?;
-        let settings =
-            Settings::new(claims.application_name.clone().unwrap_or_default(), plane.options.statement_timeout);
+        let settings = Settings::new(claims.application_name.clone().unwrap_or_default(), &plane.options);
         let process_id = plane.next_process_id();
         let engine = plane.engine.session(SessionIdentity {
             user: identity.agent.clone(),
@@ -156,6 +163,10 @@ impl Session {
         Ok(session)
     }
 
+    pub(crate) async fn durable(&self) -> Result<()> {
+        self.facts.durable().await
+    }
+
     /// What BackendKeyData and `pg_backend_pid()` say; distinct among the sessions of a process.
     #[must_use]
     pub fn process_id(&self) -> i32 {
@@ -171,6 +182,12 @@ impl Session {
     #[must_use]
     pub fn is_alone(&self) -> bool {
         !self.facts.is_in_company()
+    }
+
+    /// Whether what it keeps by PREPARE and DECLARE takes long to run or to free.
+    #[must_use]
+    pub fn holds_large(&self) -> bool {
+        self.named.bytes() + self.cursors.bytes() > LARGE_TEXTS_BYTES
     }
 
     #[must_use]
@@ -231,12 +248,13 @@ impl Session {
     ///
     /// # Errors
     /// `syntax_error` and the like; the refusal is journalled.
-    pub fn parse(&self, text: &str) -> Result<Vec<Parsed>> {
+    pub async fn parse(&self, text: &str) -> Result<Vec<Parsed>> {
         let started = Instant::now();
         match weir_sql::parse(text) {
             Ok(statements) => Ok(statements.into_iter().map(Parsed).collect()),
             Err(refusal) => {
                 audit::refused(&self.facts, None, text, &Verdict::default(), &refusal, started)?;
+                self.facts.durable().await?;
                 Err(refusal)
             }
         }
@@ -247,7 +265,7 @@ impl Session {
     ///
     /// # Errors
     /// As executing it, before any effect.
-    pub async fn prepare(&mut self, parsed: Parsed, parameter_types: Vec<Option<ColumnType>>) -> Result<Prepared> {
+    pub async fn prepare(&mut self, parsed: Parsed, parameter_types: Vec<Option<ValueType>>) -> Result<Prepared> {
         self.prepare_statement(parsed.0, parameter_types).await
     }
 

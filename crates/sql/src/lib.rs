@@ -9,6 +9,7 @@
 mod copy;
 mod ddl;
 mod fingerprint;
+mod glance;
 mod limits;
 mod names;
 mod parse;
@@ -32,6 +33,6 @@ pub use self::{
     session::{DeclareCursor, FetchCount, FetchCursor, Prepare, SetStatement},
     shape::{Expected, Shape},
     statement::{Kind, Statement},
-    types::column_type,
+    types::{column_type, value_type},
     uses::ObjectUse,
 };

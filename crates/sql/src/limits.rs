@@ -18,41 +18,6 @@ pub const CHAIN_LENGTH_MAX: usize = 2_500;
 /// Joins and set operations in one statement.
 pub const JOINS_MAX: usize = 256;
 
-/// An upper bound of the tokens in `text`, without allocating: each run of letters or of white space, each other
-/// character outside quotes.
-pub(crate) fn check_size(text: &str) -> Result<()> {
-    #[derive(PartialEq)]
-    enum Run {
-        Word,
-        Space,
-        Other,
-    }
-    let (mut tokens, mut run, mut quoted) = (0usize, Run::Other, false);
-    for byte in text.bytes() {
-        if byte == b'\'' {
-            quoted = !quoted;
-            tokens += 1;
-            run = Run::Other;
-        } else if !quoted {
-            let next = match byte {
-                b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'_' | b'$' | 128.. => Run::Word,
-                b' ' | b'\t' => Run::Space,
-                _ => Run::Other,
-            };
-            if next == Run::Other || next != run {
-                tokens += 1;
-            }
-            run = next;
-        }
-    }
-    if tokens > TOKENS_MAX {
-        return Err(Refusal::new(Code::ProgramLimitExceeded, "statement is too long")
-            .detail(format!("tokens={tokens}; limit={TOKENS_MAX}"))
-            .hint("load many rows with COPY, or split the statement"));
-    }
-    Ok(())
-}
-
 /// Bounds nesting, chains and joins of one statement's tokens.
 pub(crate) fn check_shape(tokens: &[TokenWithSpan]) -> Result<()> {
     let mut chains = vec![0usize];
@@ -90,6 +55,12 @@ pub(crate) fn check_shape(tokens: &[TokenWithSpan]) -> Result<()> {
         }
     }
     Ok(())
+}
+
+pub(crate) fn too_long() -> Refusal {
+    Refusal::new(Code::ProgramLimitExceeded, "statement is too long")
+        .detail(format!("tokens_limit={TOKENS_MAX}"))
+        .hint("load many rows with COPY, or split the statement")
 }
 
 pub(crate) fn too_complex(what: &str, limit: usize) -> Refusal {

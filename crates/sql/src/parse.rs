@@ -9,7 +9,7 @@ use sqlparser::{
 };
 use weir_model::{Code, Refusal, Result};
 
-use crate::{limits, statement::Statement};
+use crate::{glance, limits, statement::Statement};
 
 /// Parses what a client sent, once: PostgreSQL's dialect, statements split at top-level semicolons, empty ones
 /// dropped. Each statement keeps its own slice of the text.
@@ -21,7 +21,7 @@ pub fn parse(text: &str) -> Result<Vec<Statement>> {
     if text.contains('\0') {
         return Err(Refusal::new(Code::InvalidByteSequence, "statement holds a NUL character"));
     }
-    limits::check_size(text)?;
+    glance::check(text)?;
     let positions = Positions::new(text);
     let tokens = Tokenizer::new(&PostgreSqlDialect {}, text)
         .tokenize_with_location()

@@ -4,7 +4,7 @@ use sqlparser::ast::{
     Declare, DeclareType, Expr, FetchDirection, FetchPosition, Ident, ObjectName as TreeName, Set, SetSessionParamKind,
     TransactionAccessMode, TransactionIsolationLevel, TransactionMode, UnaryOperator, Value, ValueWithSpan,
 };
-use weir_model::{Code, ColumnType, Refusal, Result};
+use weir_model::{Code, Refusal, Result, ValueType};
 
 use crate::{names::fold, statement::Statement};
 
@@ -23,7 +23,7 @@ pub struct SetStatement {
 #[derive(Debug, Clone)]
 pub struct Prepare {
     pub name: String,
-    pub types: Vec<ColumnType>,
+    pub types: Vec<ValueType>,
     pub statement: Statement,
 }
 

@@ -22,7 +22,7 @@ use crate::{
         DeclareCursor, FetchCursor, Prepare, SetStatement, declare, fetch, set, setting_name, transaction_modes,
     },
     shape::Shape,
-    types::column_type,
+    types::value_type,
     uses::{ObjectUse, Uses, reads_columns},
 };
 
@@ -68,6 +68,8 @@ pub enum Kind {
     Fetch(FetchCursor),
     /// CLOSE name, or all.
     Close(Option<String>),
+    /// Nobody can LISTEN, so there is nothing to end.
+    Unlisten,
 }
 
 impl Kind {
@@ -101,6 +103,7 @@ impl Kind {
             Kind::Declare(_) => "declare",
             Kind::Fetch(_) => "fetch",
             Kind::Close(_) => "close",
+            Kind::Unlisten => "unlisten",
         }
     }
 
@@ -318,7 +321,7 @@ fn session_kind(tree: &Tree, inner: impl Fn(Tree) -> Result<Statement>) -> Resul
         Tree::Discard { object_type: DiscardObject::ALL } => Kind::DiscardAll,
         Tree::Prepare { name, data_types, statement } => Kind::Prepare(Box::new(Prepare {
             name: fold(name),
-            types: data_types.iter().map(column_type).collect::<Result<_>>()?,
+            types: data_types.iter().map(value_type).collect::<Result<_>>()?,
             statement: preparable(inner(statement.as_ref().clone())?)?,
         })),
         Tree::Execute { name: Some(name), parameters, immediate: false, into, using, .. }
@@ -338,6 +341,7 @@ fn session_kind(tree: &Tree, inner: impl Fn(Tree) -> Result<Statement>) -> Resul
             CloseCursor::All => None,
             CloseCursor::Specific { name } => Some(fold(name)),
         }),
+        Tree::UNLISTEN { .. } => Kind::Unlisten,
         other => {
             let first: String =
                 other.to_string().chars().take_while(|c| c.is_alphanumeric() || *c == ' ').take(40).collect();

@@ -1,5 +1,5 @@
-use sqlparser::ast::{CharacterLength, DataType, ExactNumberInfo, ObjectNamePart, TimezoneInfo};
-use weir_model::{Code, ColumnType, Refusal, Result};
+use sqlparser::ast::{ArrayElemTypeDef, CharacterLength, DataType, ExactNumberInfo, ObjectNamePart, TimezoneInfo};
+use weir_model::{Code, ColumnType, Refusal, Result, ValueType};
 
 /// The column type that a written type means.
 ///
@@ -47,6 +47,22 @@ pub fn column_type(written: &DataType) -> Result<ColumnType> {
         },
         _ => return Err(unsupported(written)),
     })
+}
+
+/// The type of a value that a written type means: a column's, or an array of such.
+///
+/// # Errors
+/// As [`column_type`].
+pub fn value_type(written: &DataType) -> Result<ValueType> {
+    match written {
+        // PostgreSQL has one array type for any number of dimensions, whatever is written.
+        DataType::Array(ArrayElemTypeDef::SquareBracket(element, _) | ArrayElemTypeDef::AngleBracket(element)) => {
+            let element = value_type(element)?;
+            let element = element.scalar().or(element.element());
+            element.map(ValueType::Array).ok_or_else(|| unsupported(written))
+        }
+        _ => column_type(written).map(ValueType::Scalar),
+    }
 }
 
 /// Types that the parser leaves as plain names, with or without `pg_catalog.`.

@@ -47,11 +47,11 @@ pub(crate) fn run(config: Config) -> Result<(), Failure> {
         .worker_threads(2)
         .thread_stack_size(WIRE_STACK_BYTES)
         .build()?;
-    let lanes = lanes()?;
+    let (lanes, slow_lane) = (lanes()?, slow_lane()?);
     let handles = lanes.iter().map(|lane| lane.handle().clone()).collect();
-    let served = runtime.block_on(serve(&config, metrics, handles));
+    let served = runtime.block_on(serve(&config, metrics, handles, slow_lane.handle().clone()));
     // What a client holds open must not keep the process.
-    lanes.into_iter().for_each(Runtime::shutdown_background);
+    lanes.into_iter().chain([slow_lane]).for_each(Runtime::shutdown_background);
     runtime.shutdown_timeout(LAST_WAIT);
     served
 }
@@ -70,6 +70,25 @@ fn lanes() -> std::io::Result<Vec<Runtime>> {
     };
     (0..processors).map(lane).collect()
 }
+
+/// Half of the processors at most, and those only while nothing else wants them.
+fn slow_lane() -> std::io::Result<Runtime> {
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    Builder::new_multi_thread()
+        .enable_all()
+        .thread_name("weir-slow")
+        .worker_threads((processors / 2).max(1))
+        .thread_stack_size(WIRE_STACK_BYTES)
+        .on_thread_start(|| {
+            if let Err(error) = rustix::process::nice(NICENESS) {
+                tracing::debug!(%error, "the slow lane keeps its priority");
+            }
+        })
+        .build()
+}
+
+/// As the engine's threads have it: beside a lane's thread about a tenth of a processor.
+const NICENESS: i32 = 10;
 
 /// A statement's tree is as deep as its longest chain of operators, and is walked and dropped by recursion here.
 const WIRE_STACK_BYTES: usize = 16 * 1024 * 1024;
@@ -91,6 +110,7 @@ async fn serve(
     config: &Config,
     metrics: metrics_exporter_prometheus::PrometheusHandle,
     lanes: Vec<Handle>,
+    slow_lane: Handle,
 ) -> Result<(), Failure> {
     let stop = signals::listen()?;
     let http_listener = TcpListener::bind(config.http)
@@ -100,7 +120,7 @@ async fn serve(
 
     let house = open::house(config)?;
     let gate = Arc::new(Gate::new(Arc::clone(&house)));
-    let options = ServerOptions { lanes, ..open::wire_options(config)? };
+    let options = ServerOptions { lanes, slow_lane: Some(slow_lane), ..open::wire_options(config)? };
     let server = Server::bind(options, house.backend(), gate)
         .await
         .map_err(|error| Failure::new(format!("cannot listen on {}: {error}", config.listen)))?;

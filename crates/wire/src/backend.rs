@@ -6,7 +6,7 @@
 use std::{fmt, future::Future, sync::Arc, time::Duration};
 
 use arrow::record_batch::RecordBatch;
-use weir_model::{Claims, ClientAddress, ColumnType, Identity, Refusal, Result, Value};
+use weir_model::{Claims, ClientAddress, Identity, Refusal, Result, Value, ValueType};
 use weir_pipeline::{Column, CommandTag, CopyOptions, TransactionStatus};
 
 /// The data plane: opens one session for each authenticated connection.
@@ -32,8 +32,8 @@ pub trait Canceller: Clone + Send + Sync + 'static {
 /// One session. Dropping it rolls back what is open.
 pub trait BackendSession: Sized + Send + 'static {
     type Canceller: Canceller;
-    type Parsed: Clone + Send + Sync;
-    type Prepared: Clone + Send + Sync;
+    type Parsed: Clone + Send + Sync + 'static;
+    type Prepared: Clone + Send + Sync + 'static;
     type Rows: BackendRows;
     type CopyIn: BackendCopyIn<Session = Self>;
 
@@ -48,6 +48,10 @@ pub trait BackendSession: Sized + Send + 'static {
     fn is_alone(&self) -> bool {
         false
     }
+    /// Whether it keeps something by a name in SQL that takes long to run or to free.
+    fn holds_large(&self) -> bool {
+        false
+    }
     /// The ParameterStatus set at start-up.
     fn reported_parameters(&self) -> Vec<(&'static str, String)>;
     /// Reported parameters that changed since the last call.
@@ -60,7 +64,7 @@ pub trait BackendSession: Sized + Send + 'static {
     fn configure(&mut self, name: &str, value: &str) -> impl Future<Output = Result<()>> + Send;
 
     /// Splits and parses a simple query's text; empty for an empty one.
-    fn parse(&self, text: &str) -> Result<Vec<Self::Parsed>>;
+    fn parse(&self, text: &str) -> impl Future<Output = Result<Vec<Self::Parsed>>> + Send;
     fn is_transaction_control(parsed: &Self::Parsed) -> bool;
     /// Which protocol-level prepared statements a statement drops when it succeeds.
     fn deallocates(_parsed: &Self::Parsed) -> Option<Deallocate> {
@@ -70,9 +74,9 @@ pub trait BackendSession: Sized + Send + 'static {
     fn prepare(
         &mut self,
         parsed: Self::Parsed,
-        parameter_types: Vec<Option<ColumnType>>,
+        parameter_types: Vec<Option<ValueType>>,
     ) -> impl Future<Output = Result<Self::Prepared>> + Send;
-    fn parameters(prepared: &Self::Prepared) -> &[ColumnType];
+    fn parameters(prepared: &Self::Prepared) -> &[ValueType];
     /// `None` for a statement that returns no rows.
     fn columns(prepared: &Self::Prepared) -> Option<&Arc<[Column]>>;
     fn execute(
@@ -101,6 +105,8 @@ pub trait BackendRows: Send + 'static {
     /// `None` once exhausted.
     fn next(&mut self) -> impl Future<Output = Option<Result<RecordBatch>>> + Send;
     fn tag(&self, rows_sent: u64) -> CommandTag;
+    /// The client has what it asked for, and may take its time to ask for more.
+    fn suspend(&mut self);
 }
 
 /// A COPY FROM STDIN that waits for its rows.
@@ -111,11 +117,13 @@ pub trait BackendCopyIn: Sized + Send + 'static {
     fn options(&self) -> &CopyOptions;
     /// The table's name for error contexts.
     fn relation(&self) -> &str;
+    /// Ends with the reason once the statement must not wait for its client any longer.
+    fn interrupted(&mut self) -> impl Future<Output = Refusal> + Send;
     fn push(&mut self, batch: RecordBatch) -> impl Future<Output = Result<()>> + Send;
     fn finish(self, session: &mut Self::Session) -> impl Future<Output = Result<CommandTag>> + Send;
     /// Gives up because of `refusal`: the client said so, its data is broken, or a push failed. What the client reads
     /// comes back, which is another refusal only when this one could not be recorded.
-    fn fail(self, session: &mut Self::Session, refusal: Refusal) -> Refusal;
+    fn fail(self, session: &mut Self::Session, refusal: Refusal) -> impl Future<Output = Refusal> + Send;
 }
 
 /// What a statement answers with.

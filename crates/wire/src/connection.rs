@@ -13,7 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Buf, BufMut, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use weir_model::{Code, Refusal};
 
@@ -22,6 +22,7 @@ use crate::{
     cancel::CancelSignal,
     frontend::Kind,
     meters::Meters,
+    slow_lane::{LARGE_MESSAGE_BYTES, SlowLane},
 };
 
 /// Output that triggers a flush.
@@ -31,6 +32,13 @@ const READ_AHEAD_BYTES: usize = 256 * 1024;
 /// Buffers larger than this are given back when empty.
 const KEEP_BYTES: usize = 256 * 1024;
 const READ_BYTES: usize = 8 * 1024;
+/// Most that one read takes, so that a fast sender gives way.
+const READ_BYTES_MAX: usize = 64 * 1024;
+/// Most that one write gives, so that a fast reader gives way.
+const WRITE_BYTES_MAX: usize = 256 * 1024;
+/// Of a message of which so much has come, the rest has its room at once: growing by copying would take longer and
+/// longer. Room that was never written to costs no memory.
+const WHOLE_ROOM_BYTES: usize = 1 << 20;
 
 pub(crate) trait Transport: AsyncRead + AsyncWrite + Send + Unpin {}
 
@@ -68,6 +76,9 @@ pub(crate) struct Connection {
     pub(crate) message_bytes_max: usize,
     pub(crate) meters: Meters,
     share: InputShare,
+    pub(crate) slow_lane: SlowLane,
+    /// Bytes received since others had their turn.
+    in_a_row: usize,
     /// The client was seen to close its side.
     closed: bool,
 }
@@ -84,6 +95,7 @@ impl Connection {
         message_bytes_max: usize,
         write_timeout: Duration,
         share: InputShare,
+        slow_lane: SlowLane,
     ) -> Connection {
         Connection {
             transport,
@@ -93,6 +105,8 @@ impl Connection {
             message_bytes_max,
             meters: Meters::new(),
             share,
+            slow_lane,
+            in_a_row: 0,
             closed: false,
         }
     }
@@ -117,6 +131,10 @@ impl Connection {
             return Ok(None);
         }
         let mut frame = self.input.split_to(length + 1);
+        if length > KEEP_BYTES {
+            // What follows shares the frame's allocation and would keep it.
+            self.input = BytesMut::from(self.input.as_ref());
+        }
         frame.advance(5);
         self.meters.message();
         Ok(Some(Frame { kind, body: frame.freeze() }))
@@ -137,9 +155,24 @@ impl Connection {
         }
     }
 
+    /// Whether the next message, as far as it has come, says that it is a long one.
+    pub(crate) fn large_follows(&self) -> bool {
+        let next = peek_frame(&self.input, self.message_bytes_max);
+        matches!(next, Ok(Some((_, length))) if length > LARGE_MESSAGE_BYTES)
+    }
+
     /// Receives more bytes.
     pub(crate) async fn fill(&mut self) -> Result<(), End> {
+        self.give_way().await;
         poll_fn(|context| self.poll_fill(context)).await
+    }
+
+    /// Lets others have their turn after a part of a long message.
+    async fn give_way(&mut self) {
+        if self.in_a_row >= WRITE_BYTES_MAX {
+            self.in_a_row = 0;
+            tokio::task::yield_now().await;
+        }
     }
 
     /// As [`Connection::fill`], but looks again and again for `patience` instead of sleeping; `false` when nothing came.
@@ -164,12 +197,16 @@ impl Connection {
         if self.input.is_empty() && self.input.capacity() > KEEP_BYTES {
             self.input = BytesMut::new();
         }
-        // Room for the next read, in steps that double as bytes really come.
-        self.input.reserve(READ_BYTES.max(self.input.len().min(1 << 20)));
-        let read = self.transport.read_buf(&mut self.input);
+        self.input.reserve(self.room());
+        let mut room = (&mut self.input).limit(READ_BYTES_MAX);
+        let read = self.transport.read_buf(&mut room);
         match pin!(read).poll(context) {
-            Poll::Pending => Poll::Pending,
+            Poll::Pending => {
+                self.in_a_row = 0;
+                Poll::Pending
+            }
             Poll::Ready(Ok(received)) if received > 0 => {
+                self.in_a_row += received;
                 self.meters.received(received);
                 Poll::Ready(self.share.cover(self.input.len()).map_err(End::Fatal))
             }
@@ -180,8 +217,20 @@ impl Connection {
         }
     }
 
+    /// Room for the next read, in steps that double as bytes really come; then for the rest of a message.
+    fn room(&self) -> usize {
+        let received = self.input.len();
+        match peek_frame(&self.input, self.message_bytes_max) {
+            Ok(Some((_, length))) if received >= WHOLE_ROOM_BYTES => {
+                (length + 1).saturating_sub(received).max(READ_BYTES)
+            }
+            _ => READ_BYTES.max(received.min(WHOLE_ROOM_BYTES)),
+        }
+    }
+
     /// As [`Connection::fill`]; `false` when `signal` was raised first.
     pub(crate) async fn fill_unless_raised(&mut self, signal: &CancelSignal) -> Result<bool, End> {
+        self.give_way().await;
         poll_fn(|context| match self.poll_fill(context) {
             Poll::Ready(filled) => Poll::Ready(filled.map(|()| true)),
             Poll::Pending if signal.poll_raised(context) => Poll::Ready(Ok(false)),
@@ -270,9 +319,11 @@ impl Connection {
 
     /// As [`Connection::flush`]; `false` when the client is slow and `signal` was raised before everything was taken.
     pub(crate) async fn flush_unless_raised(&mut self, signal: Option<&CancelSignal>) -> Result<bool, End> {
+        let whole = self.output.len();
         while !self.output.is_empty() {
             // Nearly always the socket takes everything at once, and no timer is needed.
-            let first = poll_fn(|context| Poll::Ready(Pin::new(&mut self.transport).poll_write(context, &self.output)));
+            let part = self.output.get(..WRITE_BYTES_MAX).unwrap_or(&self.output);
+            let first = poll_fn(|context| Poll::Ready(Pin::new(&mut self.transport).poll_write(context, part)));
             let written = match first.await {
                 Poll::Ready(written) => written?,
                 Poll::Pending => match self.write_slowly(signal).await? {
@@ -289,10 +340,12 @@ impl Connection {
                 self.output.clear();
             } else {
                 self.output.advance(written);
+                tokio::task::yield_now().await;
             }
         }
-        if self.output.capacity() > KEEP_BYTES {
-            self.output = BytesMut::new();
+        // What was sent in parts no longer counts as capacity.
+        if self.output.capacity().max(whole) > KEEP_BYTES {
+            self.slow_lane.free(std::mem::take(&mut self.output), whole);
         }
         // A plain socket does nothing here; TLS may hold records back.
         let first = poll_fn(|context| Poll::Ready(Pin::new(&mut self.transport).poll_flush(context)));
@@ -311,7 +364,8 @@ impl Connection {
 
     /// Waits for a client that does not read, until the write timeout; `None` when `signal` was raised.
     async fn write_slowly(&mut self, signal: Option<&CancelSignal>) -> Result<Option<usize>, End> {
-        let (transport, output) = (&mut self.transport, &self.output);
+        let output = self.output.get(..WRITE_BYTES_MAX).unwrap_or(&self.output);
+        let transport = &mut self.transport;
         let write = poll_fn(|context| match Pin::new(&mut *transport).poll_write(context, output) {
             Poll::Ready(written) => Poll::Ready(written.map(Some)),
             Poll::Pending if signal.is_some_and(|signal| signal.poll_raised(context)) => Poll::Ready(Ok(None)),

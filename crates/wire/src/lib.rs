@@ -12,6 +12,8 @@
 //!   together stay within `long_messages_bytes_max`.
 //! - Results are streamed: 64 KiB are buffered, then the socket must take them.
 //! - A running statement is stopped by a cancel request or by the client's disappearance, its row stream within 200 ms.
+//! - What takes long by its size (messages above 16 KiB, rows above 256 KiB, blocks of COPY data) is done on the slow
+//!   lane, and what is long by its number gives way in between: a lane keeps none of its clients waiting.
 //! - Nothing a client sends can panic a connection's task, and a broken message never reaches into the next one.
 //! - A password in clear text is never asked for over a network.
 //!
@@ -30,6 +32,7 @@ mod meters;
 mod pipeline;
 mod server;
 mod session;
+mod slow_lane;
 mod startup;
 mod tls;
 mod types;

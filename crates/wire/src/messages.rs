@@ -135,9 +135,9 @@ pub(crate) fn put_row_description(out: &mut BytesMut, columns: &[Column], format
         out.put_u8(0);
         out.put_u32(column.table_oid);
         out.put_i16(column.attribute);
-        out.put_u32(oid::of(column.column_type));
-        out.put_i16(oid::size(column.column_type));
-        out.put_i32(oid::modifier(column.column_type));
+        out.put_u32(oid::of(column.value_type));
+        out.put_i16(oid::size(column.value_type));
+        out.put_i32(oid::modifier(column.value_type));
         out.put_i16(match formats.of(index) {
             Format::Text => 0,
             Format::Binary => 1,

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use arrow::record_batch::RecordBatch;
-use weir_model::{Claims, ClientAddress, ColumnType, Identity, Refusal, Result, Value};
+use weir_model::{Claims, ClientAddress, Identity, Refusal, Result, Value, ValueType};
 use weir_pipeline::{
     Canceller, Column, CommandTag, CopyIn, CopyOptions, DataPlane, Parsed, Prepared, Reply, Rows, Session,
     TransactionStatus,
@@ -65,6 +65,10 @@ impl BackendSession for Session {
         Session::is_alone(self)
     }
 
+    fn holds_large(&self) -> bool {
+        Session::holds_large(self)
+    }
+
     fn reported_parameters(&self) -> Vec<(&'static str, String)> {
         Session::reported_parameters(self)
     }
@@ -81,8 +85,8 @@ impl BackendSession for Session {
         Session::configure(self, name, value)
     }
 
-    fn parse(&self, text: &str) -> Result<Vec<Parsed>> {
-        Session::parse(self, text)
+    async fn parse(&self, text: &str) -> Result<Vec<Parsed>> {
+        Session::parse(self, text).await
     }
 
     fn is_transaction_control(parsed: &Parsed) -> bool {
@@ -94,11 +98,11 @@ impl BackendSession for Session {
         Some(what.map_or(Deallocate::All, |name| Deallocate::One(name.to_owned())))
     }
 
-    async fn prepare(&mut self, parsed: Parsed, parameter_types: Vec<Option<ColumnType>>) -> Result<Prepared> {
+    async fn prepare(&mut self, parsed: Parsed, parameter_types: Vec<Option<ValueType>>) -> Result<Prepared> {
         Session::prepare(self, parsed, parameter_types).await
     }
 
-    fn parameters(prepared: &Prepared) -> &[ColumnType] {
+    fn parameters(prepared: &Prepared) -> &[ValueType] {
         prepared.parameters()
     }
 
@@ -139,6 +143,10 @@ impl BackendRows for Rows {
     fn tag(&self, rows_sent: u64) -> CommandTag {
         Rows::tag(self, rows_sent)
     }
+
+    fn suspend(&mut self) {
+        Rows::suspend(self);
+    }
 }
 
 impl BackendCopyIn for CopyIn {
@@ -156,6 +164,10 @@ impl BackendCopyIn for CopyIn {
         CopyIn::relation(self)
     }
 
+    async fn interrupted(&mut self) -> Refusal {
+        CopyIn::interrupted(self).await
+    }
+
     async fn push(&mut self, batch: RecordBatch) -> Result<()> {
         CopyIn::push(self, batch).await
     }
@@ -164,7 +176,7 @@ impl BackendCopyIn for CopyIn {
         CopyIn::finish(self, session).await
     }
 
-    fn fail(self, session: &mut Session, refusal: Refusal) -> Refusal {
-        CopyIn::fail(self, session, refusal)
+    async fn fail(self, session: &mut Session, refusal: Refusal) -> Refusal {
+        CopyIn::fail(self, session, refusal).await
     }
 }

@@ -25,6 +25,7 @@ use crate::{
     messages::{self, Severity},
     meters,
     session::{self, Entry},
+    slow_lane::SlowLane,
     tls::Certificate,
 };
 
@@ -68,6 +69,9 @@ pub struct ServerOptions {
     /// A runtime waits for all its sockets in one place, so its threads get work from each other and not from the
     /// system; short statements then hardly run at the same time. With a runtime for each processor they do.
     pub lanes: Vec<Handle>,
+    /// Where large messages and values are handled, one for each of its threads, which should have a low priority and
+    /// large stacks; without it, where the connection is served.
+    pub slow_lane: Option<Handle>,
 }
 
 impl Default for ServerOptions {
@@ -86,6 +90,7 @@ impl Default for ServerOptions {
             long_messages_bytes_max: 1 << 30,
             failure_delay: Duration::from_millis(250),
             lanes: Vec::new(),
+            slow_lane: None,
         }
     }
 }
@@ -225,6 +230,7 @@ impl<B: Backend> Server<B> {
             accepted = self.tcp.accept() => {
                 let (stream, address) = accepted?;
                 stream.set_nodelay(true)?;
+                socket2::SockRef::from(&stream).set_tcp_keepalive(&keepalive())?;
                 Ok((Accepted::Tcp(stream.into_std()?), ClientAddress::Ip(address.ip().to_canonical())))
             }
             accepted = unix => Ok((Accepted::Unix(accepted?.0.into_std()?), ClientAddress::Local)),
@@ -296,6 +302,7 @@ impl<B: Backend> Shared<B> {
             crate::startup::UNAUTHENTICATED_BYTES_MAX,
             self.options.write_timeout,
             self.budget.share(),
+            SlowLane::new(self.options.slow_lane.clone().unwrap_or_else(Handle::current)),
         );
         match Arc::clone(&self.strangers).try_acquire_owned() {
             Ok(place) => session::serve(connection, Entry { shared: self, client, place }).await,
@@ -311,6 +318,14 @@ impl<B: Backend> Shared<B> {
             }
         }
     }
+}
+
+/// A client whose machine is gone says nothing; the system asks after it, and its session ends some two minutes later.
+fn keepalive() -> socket2::TcpKeepalive {
+    socket2::TcpKeepalive::new()
+        .with_time(Duration::from_secs(60))
+        .with_interval(Duration::from_secs(10))
+        .with_retries(6)
 }
 
 pub(crate) fn too_many(limit: usize) -> Refusal {

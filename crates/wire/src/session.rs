@@ -1,6 +1,6 @@
 //! One authenticated connection: reads messages, runs them against the backend's session, answers.
 
-use std::{sync::Arc, time::Duration};
+use std::{future::Future, sync::Arc, time::Duration};
 
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
@@ -109,6 +109,7 @@ pub(crate) async fn serve<B: Backend>(mut connection: Connection, entry: Entry<'
         Ok(Err(end)) => end,
         Ok(Ok(opened)) => {
             let (end, returned) = opened.run(connection, shared).await;
+            let Some(returned) = returned else { return };
             connection = returned;
             end
         }
@@ -196,7 +197,9 @@ fn shutting_down() -> Refusal {
 }
 
 impl<S: BackendSession> Opened<S> {
-    async fn run<B>(self, connection: Connection, shared: &Shared<B>) -> (End, Connection) {
+    /// The connection comes back to be closed, unless it was lost.
+    async fn run<B>(self, connection: Connection, shared: &Shared<B>) -> (End, Option<Connection>) {
+        let slow_lane = connection.slow_lane.clone();
         let mut conversation = Conversation {
             connection,
             zone: Zone::utc(),
@@ -214,18 +217,44 @@ impl<S: BackendSession> Opened<S> {
             draining: shared.draining.clone(),
             idle_timeout: shared.options.idle_timeout,
         };
-        let end = loop {
-            match conversation.step().await {
-                Ok(()) => {}
-                Err(end) => break end,
+        loop {
+            // The session, and with it an open transaction, ends before the client is told.
+            if !conversation.is_large() {
+                match conversation.step().await {
+                    Ok(()) => continue,
+                    Err(end) => return (end, Some(conversation.connection)),
+                }
             }
-        };
-        // The session, and with it an open transaction, ends before the client is told.
-        (end, conversation.connection)
+            conversation = match slow_lane.run(conversation.while_large()).await {
+                None => return (End::Closed, None),
+                Some(Err(ended)) => {
+                    let (end, connection) = *ended;
+                    return (end, Some(connection));
+                }
+                Some(Ok(conversation)) => conversation,
+            };
+        }
     }
 }
 
 impl<S: BackendSession> Conversation<S> {
+    /// Whether its next step may take long by the size of what it is about.
+    fn is_large(&self) -> bool {
+        self.connection.large_follows()
+            || self.statements.holds_large()
+            || self.portals.holds_large()
+            || self.session.holds_large()
+    }
+
+    async fn while_large(mut self) -> Result<Self, Box<(End, Connection)>> {
+        while self.is_large() {
+            if let Err(end) = self.step().await {
+                return Err(Box::new((end, self.connection)));
+            }
+        }
+        Ok(self)
+    }
+
     /// Waits for one message and handles it.
     async fn step(&mut self) -> Result<(), End> {
         let frame = match self.connection.take_frame()? {
@@ -247,21 +276,27 @@ impl<S: BackendSession> Conversation<S> {
         {
             return Ok(());
         }
-        let (timeout, refusal) = match self.session.transaction_status() {
-            TransactionStatus::Idle => (self.idle_timeout, idle as fn() -> Refusal),
-            _ => (self.session.idle_in_transaction_timeout(), idle_in_transaction as fn() -> Refusal),
-        };
-        let expiry = async {
-            match timeout {
-                Some(timeout) => tokio::time::sleep(timeout).await,
-                None => std::future::pending().await,
-            }
-        };
+        let silence = self.silence();
         tokio::select! {
             biased;
             filled = self.connection.fill() => filled,
             () = self.draining.cancelled() => Err(End::Fatal(shutting_down())),
-            () = expiry => Err(End::Fatal(refusal())),
+            refusal = silence => Err(End::Fatal(refusal)),
+        }
+    }
+
+    /// Ends when the client has been silent for longer than it may be.
+    fn silence(&self) -> impl Future<Output = Refusal> + Send + use<S> {
+        let (timeout, refusal) = match self.session.transaction_status() {
+            TransactionStatus::Idle => (self.idle_timeout, idle as fn() -> Refusal),
+            _ => (self.session.idle_in_transaction_timeout(), idle_in_transaction as fn() -> Refusal),
+        };
+        async move {
+            match timeout {
+                Some(timeout) => tokio::time::sleep(timeout).await,
+                None => std::future::pending().await,
+            }
+            refusal()
         }
     }
 
@@ -295,7 +330,8 @@ impl<S: BackendSession> Conversation<S> {
             Err(Stop::Refused(refusal)) => {
                 self.report(&refusal);
                 self.skip_to_sync = true;
-                Ok(())
+                // As in PostgreSQL: a client may have sent a Flush, which is skipped, and waits before it sends Sync.
+                self.connection.flush().await
             }
         }
     }
@@ -320,6 +356,20 @@ impl<S: BackendSession> Conversation<S> {
         self.just_answered = true;
         // What was running is finished, and nothing new starts.
         if self.draining.is_cancelled() { Err(End::Fatal(shutting_down())) } else { Ok(()) }
+    }
+
+    /// Opens an implicit transaction, unless one is open.
+    fn begin_implicit(&mut self) {
+        if !self.implicit && self.session.transaction_status() == TransactionStatus::Idle {
+            self.session.begin_implicit();
+            self.implicit = true;
+        }
+    }
+
+    /// As in PostgreSQL, a BEGIN makes of the implicit transaction, with what it did, an explicit one; COMMIT and
+    /// ROLLBACK end it.
+    fn after_control(&mut self, is_transaction_control: bool) {
+        self.implicit &= !is_transaction_control;
     }
 
     /// Commits the implicit transaction, or rolls it back when one of its statements failed.

@@ -3,6 +3,8 @@
 //! Pure functions over bytes and Arrow arrays. The text forms are PostgreSQL's own output functions under
 //! `DateStyle = ISO, MDY`, `IntervalStyle = postgres`, `bytea_output = hex`.
 
+mod array;
+mod array_input;
 pub(crate) mod batch;
 pub(crate) mod binary;
 pub(crate) mod calendar;

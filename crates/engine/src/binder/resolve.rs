@@ -17,7 +17,7 @@ use crate::{
     error::plan_refusal,
     governance::ObjectGovernance,
     governed::{GovernedTable, Protection, RawTable, Rows, ViewSource},
-    types::{output_type, plan_schema},
+    types::{plan_schema, scalar_type},
 };
 
 /// What a name that is not there, or not for this principal, is answered with: the same in both cases.
@@ -183,7 +183,7 @@ impl Binder<'_> {
     fn named(&self, plan: LogicalPlan, view: &View) -> Result<LogicalPlan> {
         let schema = Arc::clone(plan.schema());
         let fits = schema.fields().len() == view.columns.len()
-            && schema.fields().iter().zip(&view.columns).all(|(field, (_, kept))| output_type(field) == *kept);
+            && schema.fields().iter().zip(&view.columns).all(|(field, (_, kept))| scalar_type(field) == *kept);
         if !fits {
             return Err(Refusal::new(
                 Code::WrongObjectType,

@@ -7,7 +7,7 @@
 //! 3. [`leaves`]: expression by expression: `OPERATOR(pg_catalog.~)`, `COLLATE`, type and function names, `reg…` casts,
 //!    `ARRAY(SELECT …)`, set-returning functions.
 //! 4. [`structure`]: select by select, innermost first: what reads a relation that is always empty is answered by that,
-//!    and correlated scalar subqueries over catalogs become left joins.
+//!    correlated scalar subqueries over catalogs become left joins, and `tableoid` is a constant.
 //!
 //! A query that still cannot be planned fails there with a refusal: no answer is made up.
 
@@ -20,6 +20,7 @@ mod names;
 mod output;
 mod scope;
 mod structure;
+mod system_columns;
 mod tree;
 
 use std::ops::ControlFlow;

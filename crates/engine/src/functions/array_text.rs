@@ -1,4 +1,4 @@
-//! Array literals: `{a,"b c",NULL}` as a list of text.
+//! Text to arrays: `{a,"b c",NULL}` as a list of text, whose elements a cast then reads.
 
 use std::sync::Arc;
 
@@ -11,46 +11,59 @@ use datafusion::{
     common::DataFusionError,
     logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility},
 };
-use weir_model::{Code, Refusal};
+use weir_model::{ArrayFault, Code, Refusal, read_array};
 
-use crate::error::external;
+use crate::{error::external, types::is_text};
 
-/// Called by rewritten statements only; also refused in a client's, whose array literals are rewritten.
-pub(crate) const TEXT_ARRAY: &str = "weir_text_array";
+/// Called by rewritten statements only. What is an array already stays as it is.
+pub(crate) const TO_ARRAY: &str = "weir_to_array";
 
 #[derive(Debug, PartialEq, Eq, Hash)]
-struct TextArray {
+struct ToArray {
     signature: Signature,
 }
 
 pub(crate) fn all() -> Vec<Arc<ScalarUDF>> {
-    let signature = Signature::exact(vec![DataType::Utf8View], Volatility::Immutable);
-    vec![Arc::new(ScalarUDF::new_from_impl(TextArray { signature }))]
+    vec![Arc::new(ScalarUDF::new_from_impl(ToArray { signature: Signature::any(1, Volatility::Immutable) }))]
 }
 
-impl ScalarUDFImpl for TextArray {
+impl ScalarUDFImpl for ToArray {
     fn name(&self) -> &str {
-        TEXT_ARRAY
+        TO_ARRAY
     }
 
     fn signature(&self) -> &Signature {
         &self.signature
     }
 
-    fn return_type(&self, _arguments: &[DataType]) -> Result<DataType, DataFusionError> {
-        Ok(DataType::List(Arc::new(Field::new_list_field(DataType::Utf8View, true))))
+    fn return_type(&self, arguments: &[DataType]) -> Result<DataType, DataFusionError> {
+        match arguments.first() {
+            Some(text) if is_text(text) => {
+                Ok(DataType::List(Arc::new(Field::new_list_field(DataType::Utf8View, true))))
+            }
+            Some(array) if array.is_nested() || array.is_null() => Ok(array.clone()),
+            other => {
+                let from = other.map_or_else(String::new, ToString::to_string);
+                Err(external(Refusal::new(Code::DatatypeMismatch, format!("cannot cast type {from} to an array"))))
+            }
+        }
     }
 
     fn invoke_with_args(&self, arguments: ScalarFunctionArgs) -> Result<ColumnarValue, DataFusionError> {
-        let arrays = ColumnarValue::values_to_arrays(&arguments.args)?;
-        let Some(array) = arrays.first() else { return Err(DataFusionError::Internal("an array without text".into())) };
-        let text = cast(array, &DataType::Utf8View)?;
+        let rows = arguments.number_rows;
+        let Some(value) = arguments.args.into_iter().next() else {
+            return Err(DataFusionError::Internal("an array without text".into()));
+        };
+        if !is_text(&value.data_type()) {
+            return Ok(value);
+        }
+        let text = cast(&value.to_array(rows)?, &DataType::Utf8View)?;
         let mut lists = ListBuilder::new(StringViewBuilder::new());
         for value in text.as_string_view() {
             match value {
                 None => lists.append(false),
                 Some(literal) => {
-                    let elements = parse(literal).ok_or_else(|| malformed(literal))?;
+                    let elements = read_array(literal).map_err(|fault| external(refusal(fault, literal)))?;
                     elements.iter().for_each(|element| lists.values().append_option(element.as_deref()));
                     lists.append(true);
                 }
@@ -60,75 +73,14 @@ impl ScalarUDFImpl for TextArray {
     }
 }
 
-fn malformed(literal: &str) -> DataFusionError {
+pub(crate) fn refusal(fault: ArrayFault, literal: &str) -> Refusal {
     let shown: String = literal.chars().take(64).collect();
-    external(
-        Refusal::new(Code::InvalidTextRepresentation, format!("malformed array literal: \"{shown}\""))
-            .hint("write '{value,value}'; only arrays of one dimension are supported"),
-    )
-}
-
-/// The elements of a one-dimensional literal; None where it is none.
-fn parse(literal: &str) -> Option<Vec<Option<String>>> {
-    let inner = literal.trim().strip_prefix('{')?.strip_suffix('}')?;
-    let mut elements = Vec::new();
-    if inner.trim().is_empty() {
-        return Some(elements);
-    }
-    let mut characters = inner.chars().peekable();
-    loop {
-        while characters.next_if(|c| c.is_whitespace()).is_some() {}
-        let mut element = String::new();
-        let quoted = characters.next_if_eq(&'"').is_some();
-        loop {
-            match characters.peek() {
-                None if quoted => return None,
-                None => break,
-                Some('"') if quoted => {
-                    characters.next();
-                    while characters.next_if(|c| c.is_whitespace()).is_some() {}
-                    break;
-                }
-                Some(',') if !quoted => break,
-                Some('{' | '}' | '"') if !quoted => return None,
-                Some('\\') => {
-                    characters.next();
-                    element.push(characters.next()?);
-                }
-                Some(_) => element.extend(characters.next()),
-            }
+    match fault {
+        ArrayFault::Malformed => {
+            Refusal::new(Code::InvalidTextRepresentation, format!("malformed array literal: \"{shown}\""))
+                .hint("write '{value,value}'")
         }
-        let trimmed = if quoted { element } else { element.trim_end().to_owned() };
-        let null = !quoted && trimmed.eq_ignore_ascii_case("null");
-        if !quoted && trimmed.is_empty() {
-            return None;
-        }
-        elements.push((!null).then_some(trimmed));
-        match characters.next() {
-            None => return Some(elements),
-            Some(',') => {}
-            Some(_) => return None,
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn literals_are_read_as_postgresql_reads_them() {
-        let check = |literal: &str, expected: Option<&[Option<&str>]>| {
-            let found = parse(literal);
-            let found: Option<Vec<Option<&str>>> =
-                found.as_ref().map(|elements| elements.iter().map(|element| element.as_deref()).collect());
-            assert_eq!(found.as_deref(), expected, "{literal}");
-        };
-        check("{}", Some(&[]));
-        check("{1, 2,3}", Some(&[Some("1"), Some("2"), Some("3")]));
-        check("{a b,\"c,\\\"d\", NULL,\"NULL\"}", Some(&[Some("a b"), Some("c,\"d"), None, Some("NULL")]));
-        for bad in ["", "1,2", "{1,2", "{{1},{2}}", "{1,,2}", "{\"a}", "{\"a\"b}"] {
-            check(bad, None);
-        }
+        ArrayFault::Dimensions => Refusal::unsupported("a text of an array of several dimensions or with bounds")
+            .hint("write '{value,value}'"),
     }
 }

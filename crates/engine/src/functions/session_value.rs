@@ -37,9 +37,11 @@ pub(crate) enum SessionValue {
     BackendPid,
     /// `current_setting('name'[, missing_ok])`.
     Setting,
+    /// `set_config('name', value, is_local)`: of a parameter that is not known an error, of others refused.
+    SetConfig,
 }
 
-const NAMES: [(&str, SessionValue); 20] = [
+const NAMES: [(&str, SessionValue); 21] = [
     ("now", SessionValue::Now),
     ("current_timestamp", SessionValue::Now),
     ("transaction_timestamp", SessionValue::Now),
@@ -60,6 +62,7 @@ const NAMES: [(&str, SessionValue); 20] = [
     ("version", SessionValue::Version),
     ("pg_backend_pid", SessionValue::BackendPid),
     ("current_setting", SessionValue::Setting),
+    ("set_config", SessionValue::SetConfig),
 ];
 
 impl SessionValue {
@@ -86,6 +89,7 @@ impl SessionValue {
             SessionValue::Version => "$__version",
             SessionValue::BackendPid => "$__backend_pid",
             SessionValue::Setting => SETTING,
+            SessionValue::SetConfig => SET_CONFIG,
         }
     }
 
@@ -94,12 +98,17 @@ impl SessionValue {
         if let Some(name) = id.strip_prefix(SETTING) {
             return Some((SessionValue::Setting, name));
         }
+        if let Some(name) = id.strip_prefix(SET_CONFIG) {
+            return Some((SessionValue::SetConfig, name));
+        }
         NAMES.iter().map(|(_, value)| *value).find(|value| value.id() == id).map(|value| (value, ""))
     }
 }
 
 /// Followed by `?` when a missing setting is NULL, and the setting's name.
 const SETTING: &str = "$__setting:";
+/// Followed by the setting's name.
+const SET_CONFIG: &str = "$__set_config:";
 
 /// The function a session value is called by until [`BindSessionValues`] replaces it.
 #[derive(Debug, PartialEq, Eq, Hash)]
@@ -133,7 +142,7 @@ pub(crate) fn all() -> Vec<Arc<ScalarUDF>> {
         .iter()
         .map(|(name, value)| {
             let signature = match value {
-                SessionValue::Setting => Signature::variadic_any(Volatility::Volatile),
+                SessionValue::Setting | SessionValue::SetConfig => Signature::variadic_any(Volatility::Volatile),
                 _ => Signature::nullary(Volatility::Volatile),
             };
             Arc::new(ScalarUDF::new_from_impl(Call { name, value: *value, signature }))
@@ -177,19 +186,33 @@ pub(crate) fn bind(expr: Expr) -> Result<Transformed<Expr>, DataFusionError> {
     let Some(Call { value, .. }) = call.func.inner().downcast_ref::<Call>() else { return Ok(Transformed::no(expr)) };
     let id = match value {
         SessionValue::Setting => setting_id(&call.args)?,
+        SessionValue::SetConfig => set_config_id(&call.args)?,
         value => value.id().to_owned(),
     };
     let field = Some(parameter_field(value.column_type()));
     Ok(Transformed::yes(Expr::Placeholder(Placeholder::new_with_field(id, field))))
 }
 
-fn setting_id(arguments: &[Expr]) -> Result<String, DataFusionError> {
-    let name = |expr: &Expr| match expr {
+fn name(expr: &Expr) -> Option<String> {
+    match expr {
         Expr::Literal(ScalarValue::Utf8(Some(name)) | ScalarValue::Utf8View(Some(name)), _) => {
             Some(name.to_ascii_lowercase())
         }
         _ => None,
-    };
+    }
+}
+
+/// The value does not matter, as it is never set.
+fn set_config_id(arguments: &[Expr]) -> Result<String, DataFusionError> {
+    match arguments {
+        [setting, _value, _is_local] if name(setting).is_some() => {
+            Ok(format!("{SET_CONFIG}{}", name(setting).unwrap_or_default()))
+        }
+        _ => Err(external(Refusal::unsupported("set_config of anything but a literal name").hint("use SET"))),
+    }
+}
+
+fn setting_id(arguments: &[Expr]) -> Result<String, DataFusionError> {
     let parts = match arguments {
         [setting] => name(setting).map(|name| (name, false)),
         [setting, Expr::Literal(ScalarValue::Boolean(Some(missing_ok)), _)] => {

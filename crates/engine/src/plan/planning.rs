@@ -11,20 +11,20 @@ use datafusion::{
         tree_node::{TreeNode, TreeNodeRecursion},
     },
     execution::FunctionRegistry,
-    logical_expr::{LogicalPlan, TableScan, UserDefinedLogicalNode},
+    logical_expr::{Expr, LogicalPlan, TableScan, UserDefinedLogicalNode},
     optimizer::{
         OptimizerConfig,
         analyzer::{Analyzer, resolve_grouping_function::ResolveGroupingFunction, type_coercion::TypeCoercion},
     },
 };
-use weir_model::{Code, ColumnType, ObjectName, Refusal, Result};
+use weir_model::{Code, ObjectName, Refusal, Result, ValueType};
 use weir_policy::ColumnMask;
 use weir_sql::{CopyDirection, Kind, RawName, Statement, ast};
 
 use super::{Bound, Estimate, Finished, Planned, Query, Template, Work, columns::output_columns};
 use crate::{
     barrier::Barrier,
-    binder::{Binder, infer, parameter_fields},
+    binder::{Binder, infer, infer_from_casts, parameter_fields},
     catalog::{CatalogView, shown_name},
     checked::CheckedArithmetic,
     dialect,
@@ -60,7 +60,7 @@ impl<'a> Planning<'a> {
         Binder::new(&session.engine().functions, session.options(), self.snapshot, self.governance)
     }
 
-    pub(crate) fn statement(&self, statement: &Statement, types: &[Option<ColumnType>]) -> Result<Planned> {
+    pub(crate) fn statement(&self, statement: &Statement, types: &[Option<ValueType>]) -> Result<Planned> {
         let types = complete(types, statement.parameters());
         match (statement.kind(), statement.tree()) {
             (Kind::Query, ast::Statement::Query(query)) => self.query(query, statement.is_catalog_query(), types),
@@ -93,7 +93,7 @@ impl<'a> Planning<'a> {
         }
     }
 
-    fn explain(&self, statement: &Statement, types: &[Option<ColumnType>]) -> Result<Planned> {
+    fn explain(&self, statement: &Statement, types: &[Option<ValueType>]) -> Result<Planned> {
         let inner = Planning { shown: true, ..*self }.statement(statement, types)?;
         let mut lines = match &inner.template().work {
             Work::Insert(insert) => vec![format!("Insert on {}", insert.object())],
@@ -106,7 +106,7 @@ impl<'a> Planning<'a> {
                 crate::explain::lines(&query.plan).into_iter().map(|line| format!("{}{line}", "  ".repeat(depth))),
             );
         }
-        let column = Column { name: "QUERY PLAN".into(), column_type: ColumnType::Text, table_oid: 0, attribute: 0 };
+        let column = Column { name: "QUERY PLAN".into(), value_type: ValueType::TEXT, table_oid: 0, attribute: 0 };
         Ok(Planned::new(Template {
             work: Work::Explain(lines),
             columns: Some(Arc::new([column])),
@@ -121,10 +121,12 @@ impl<'a> Planning<'a> {
         }))
     }
 
-    fn query(&self, query: &ast::Query, catalog: bool, types: Vec<Option<ColumnType>>) -> Result<Planned> {
+    fn query(&self, query: &ast::Query, catalog: bool, types: Vec<Option<ValueType>>) -> Result<Planned> {
         let mut binder = self.binder();
         let mut query = query.clone();
+        let mut types = types;
         if catalog {
+            infer_from_casts(&query, &mut types);
             let view = CatalogView::with_settings(
                 self.snapshot,
                 self.governance,
@@ -163,7 +165,7 @@ impl<'a> Planning<'a> {
         &self,
         binder: &Binder<'_>,
         query: &ast::Query,
-        mut types: Vec<Option<ColumnType>>,
+        mut types: Vec<Option<ValueType>>,
     ) -> Result<Bound> {
         if types.iter().any(Option::is_none) {
             let first = binder.query(query, parameter_fields(&types));
@@ -173,7 +175,7 @@ impl<'a> Planning<'a> {
                 tracing::trace!(%error, "planning without parameter types failed");
             }
             types.iter_mut().for_each(|known| {
-                known.get_or_insert(ColumnType::Text);
+                known.get_or_insert(ValueType::TEXT);
             });
         }
         let plan = binder.query(query, parameter_fields(&types)).map_err(|error| plan_refusal(&error))?;
@@ -232,7 +234,7 @@ impl<'a> Planning<'a> {
 }
 
 /// As many types as the statement has parameters.
-fn complete(types: &[Option<ColumnType>], parameters: usize) -> Vec<Option<ColumnType>> {
+fn complete(types: &[Option<ValueType>], parameters: usize) -> Vec<Option<ValueType>> {
     let mut types = types.to_vec();
     types.resize(types.len().max(parameters), None);
     types
@@ -314,6 +316,28 @@ impl OptimizerConfig for Optimizing<'_> {
 /// Expressions up to which a plan cannot be deep enough to need the engine's larger stacks.
 const SMALL_EXPRESSIONS: usize = 256;
 
+/// Calls whose cost is not bounded by the rows they are made for: few are known to be cheap.
+fn may_take_long(expr: &Expr) -> bool {
+    const CHEAP: [&str; 15] = [
+        "abs",
+        "ceil",
+        "coalesce",
+        "date_part",
+        "date_trunc",
+        "floor",
+        "length",
+        "lower",
+        "make_array",
+        "nullif",
+        "round",
+        "substr",
+        "trunc",
+        "upper",
+        crate::functions::MEMBER,
+    ];
+    matches!(expr, Expr::ScalarFunction(call) if !CHEAP.contains(&call.name()))
+}
+
 /// What the optimised plan tells about running it.
 struct Facts {
     tables: Vec<ObjectName>,
@@ -340,8 +364,9 @@ impl Facts {
         let walked = plan.apply_with_subqueries(|node| {
             node.apply_expressions(|expr| {
                 facts.has_placeholders |= has_placeholder(expr);
-                expr.apply(|_| {
+                expr.apply(|part| {
                     expressions += 1;
+                    facts.is_plain &= !may_take_long(part);
                     Ok(TreeNodeRecursion::Continue)
                 })
             })?;

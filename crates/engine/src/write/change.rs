@@ -7,7 +7,7 @@ use arrow::{
     datatypes::{DataType, UInt64Type},
 };
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryPool, MemoryReservation};
-use weir_model::{Action, Code, ColumnType, ObjectName, Refusal, Result};
+use weir_model::{Action, Code, ColumnType, ObjectName, Refusal, Result, ValueType};
 use weir_policy::RowCommand;
 use weir_sql::{Statement, ast};
 use weir_store::{RowId, TableSchema, TableVersion, Transaction};
@@ -183,7 +183,7 @@ impl Planning<'_> {
         &self,
         update: &ast::Update,
         statement: &Statement,
-        mut types: Vec<Option<ColumnType>>,
+        mut types: Vec<Option<ValueType>>,
     ) -> Result<Planned> {
         let (name, alias) = target_of(&update.table)?;
         let (object, schema) = self.writable(name, Action::Update)?;
@@ -237,7 +237,7 @@ impl Planning<'_> {
         &self,
         delete: &ast::Delete,
         statement: &Statement,
-        types: Vec<Option<ColumnType>>,
+        types: Vec<Option<ValueType>>,
     ) -> Result<Planned> {
         let (ast::FromTable::WithFromKeyword(tables) | ast::FromTable::WithoutKeyword(tables)) = &delete.from;
         let [table] = tables.as_slice() else { return Err(Refusal::unsupported("DELETE from several tables")) };
@@ -256,9 +256,9 @@ impl Planning<'_> {
         alias: ast::Ident,
         values: Vec<ast::Expr>,
         selection: Option<ast::Expr>,
-        types: Vec<Option<ColumnType>>,
+        types: Vec<Option<ValueType>>,
         check: impl FnOnce(&datafusion::logical_expr::LogicalPlan) -> Result<()>,
-    ) -> Result<(crate::plan::Finished, Vec<ColumnType>)> {
+    ) -> Result<(crate::plan::Finished, Vec<ValueType>)> {
         let binder = self.binder().with_target(target);
         let row_id = ast::Expr::CompoundIdentifier(vec![alias.clone(), ast::Ident::with_quote('"', ROW_ID)]);
         let mut projection = vec![ast::SelectItem::UnnamedExpr(row_id)];
@@ -275,7 +275,7 @@ impl Planning<'_> {
         Ok((finished, bound.parameters))
     }
 
-    fn changed(&self, finished: crate::plan::Finished, parameters: Vec<ColumnType>, change: Change0) -> Planned {
+    fn changed(&self, finished: crate::plan::Finished, parameters: Vec<ValueType>, change: Change0) -> Planned {
         let Change0 { object, schema, update } = change;
         Planned::new(Template {
             work: Work::Change(Change { object, schema, query: finished.query, update }),
@@ -327,11 +327,11 @@ fn assigned(target: &ast::AssignmentTarget, schema: &TableSchema) -> Result<usiz
     }
 }
 
-fn bare_parameter(expr: &ast::Expr, column: Option<ColumnType>, types: &mut [Option<ColumnType>]) {
+fn bare_parameter(expr: &ast::Expr, column: Option<ColumnType>, types: &mut [Option<ValueType>]) {
     let ast::Expr::Value(ast::ValueWithSpan { value: ast::Value::Placeholder(id), .. }) = expr else { return };
     let known = parameter_number(id).and_then(|number| types.get_mut(number - 1));
     if let (Some(known), Some(column)) = (known, column) {
-        known.get_or_insert(parameter_type(column));
+        known.get_or_insert(parameter_type(column).into());
     }
 }
 

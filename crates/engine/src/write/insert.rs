@@ -7,7 +7,7 @@ use datafusion::{
     common::ScalarValue,
     logical_expr::{Expr, LogicalPlan},
 };
-use weir_model::{Action, Code, ColumnType, ObjectName, Refusal, Result};
+use weir_model::{Action, Code, ColumnType, ObjectName, Refusal, Result, ValueType};
 use weir_sql::{ast, raw_name};
 use weir_store::{Column, TableSchema, Transaction, arrow_type};
 
@@ -229,7 +229,7 @@ fn number(digits: &str, column: &Column) -> Result<ScalarValue> {
 }
 
 impl Planning<'_> {
-    pub(crate) fn insert(&self, insert: &ast::Insert, types: Vec<Option<ColumnType>>) -> Result<Planned> {
+    pub(crate) fn insert(&self, insert: &ast::Insert, types: Vec<Option<ValueType>>) -> Result<Planned> {
         let ast::TableObject::TableName(name) = &insert.table else {
             return Err(Refusal::unsupported("INSERT INTO anything but a table"));
         };
@@ -313,14 +313,14 @@ impl Planning<'_> {
         query: &ast::Query,
         schema: &TableSchema,
         columns: &[usize],
-        types: Vec<Option<ColumnType>>,
-    ) -> Result<(Source, usize, Vec<ColumnType>, Option<crate::mask::MaskPlan>, Values, Estimate)> {
+        types: Vec<Option<ValueType>>,
+    ) -> Result<(Source, usize, Vec<ValueType>, Option<crate::mask::MaskPlan>, Values, Estimate)> {
         let mut types = types;
         if let Some(rows) = plain_values(query) {
             types = value_types(rows, schema, columns, types);
             if let Some(cells) = self.cells(binder, rows, schema, columns, &types)? {
                 let width = cells.first().map_or(0, Vec::len);
-                let parameters = types.into_iter().map(|known| known.unwrap_or(ColumnType::Text)).collect();
+                let parameters = types.into_iter().map(|known| known.unwrap_or(ValueType::TEXT)).collect();
                 return Ok((Source::Values(cells), width, parameters, None, Values::Shown, Estimate::default()));
             }
         }
@@ -345,7 +345,7 @@ impl Planning<'_> {
         rows: &[ast::Parens<Vec<ast::Expr>>],
         schema: &TableSchema,
         columns: &[usize],
-        types: &[Option<ColumnType>],
+        types: &[Option<ValueType>],
     ) -> Result<Option<Vec<Vec<Cell>>>> {
         let width = rows.first().map_or(0, |row| row.content.len());
         let mut cells = Vec::with_capacity(rows.len());
@@ -376,7 +376,7 @@ impl Planning<'_> {
         binder: &Binder<'_>,
         expr: &ast::Expr,
         column: &Column,
-        types: &[Option<ColumnType>],
+        types: &[Option<ValueType>],
     ) -> Result<Option<Cell>> {
         Ok(Some(match expr {
             ast::Expr::Value(value) => match &value.value {
@@ -415,7 +415,7 @@ impl Planning<'_> {
         binder: &Binder<'_>,
         expr: &ast::Expr,
         column: &Column,
-        types: &[Option<ColumnType>],
+        types: &[Option<ValueType>],
     ) -> Result<Option<Cell>> {
         let _ = column;
         match Constant::bind(binder, expr, types) {
@@ -449,8 +449,8 @@ fn value_types(
     rows: &[ast::Parens<Vec<ast::Expr>>],
     schema: &TableSchema,
     columns: &[usize],
-    mut types: Vec<Option<ColumnType>>,
-) -> Vec<Option<ColumnType>> {
+    mut types: Vec<Option<ValueType>>,
+) -> Vec<Option<ValueType>> {
     for row in rows {
         for (expr, place) in row.content.iter().zip(columns) {
             let ast::Expr::Value(ast::ValueWithSpan { value: ast::Value::Placeholder(id), .. }) = expr else {
@@ -460,7 +460,7 @@ fn value_types(
             if let (Some(number), Some(column)) = (parameter_number(id), column)
                 && let Some(known) = types.get_mut(number - 1)
             {
-                known.get_or_insert(parameter_type(column.column_type));
+                known.get_or_insert(parameter_type(column.column_type).into());
             }
         }
     }

@@ -8,6 +8,7 @@
     reason = "a test fails by panicking"
 )]
 
+mod arrays;
 mod catalogs;
 mod functions;
 mod joins;

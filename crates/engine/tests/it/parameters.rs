@@ -1,4 +1,4 @@
-use weir_model::{Code, ColumnType, Value};
+use weir_model::{Code, ColumnType, Value, ValueType};
 
 use crate::world::{World, text};
 
@@ -36,10 +36,10 @@ fn types_are_inferred_from_where_parameters_stand() {
 #[test]
 fn declared_types_are_respected() {
     let world = world();
-    let planned = world.plan("SELECT label FROM t WHERE id = $1", &[Some(ColumnType::SmallInt)]).unwrap();
-    assert_eq!(planned.parameters(), [ColumnType::SmallInt]);
+    let planned = world.plan("SELECT label FROM t WHERE id = $1", &[Some(ColumnType::SmallInt.into())]).unwrap();
+    assert_eq!(planned.parameters(), [ValueType::Scalar(ColumnType::SmallInt)]);
     assert_eq!(text(&planned, &world.execute(&planned, &[Value::SmallInt(2)]).unwrap()), ["b"]);
-    let planned = world.plan("SELECT label FROM t WHERE n = $1", &[Some(ColumnType::BigInt)]).unwrap();
+    let planned = world.plan("SELECT label FROM t WHERE n = $1", &[Some(ColumnType::BigInt.into())]).unwrap();
     assert_eq!(text(&planned, &world.execute(&planned, &[Value::BigInt(20)]).unwrap()), ["b"]);
     assert_eq!(text(&planned, &world.execute(&planned, &[Value::BigInt(20_000_000_000)]).unwrap()), [] as [&str; 0]);
 }

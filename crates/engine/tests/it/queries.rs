@@ -91,7 +91,7 @@ fn columns_are_named_and_typed_as_postgresql_names_them() {
         .columns()
         .unwrap()
         .iter()
-        .map(|column| format!("{} {} {}", column.name, column.column_type, column.attribute))
+        .map(|column| format!("{} {} {}", column.name, column.value_type, column.attribute))
         .collect();
     assert_eq!(
         columns,
@@ -153,7 +153,7 @@ fn explain_shows_the_shape_and_no_policy() {
 fn bare_small_numbers_are_integers() {
     let world = world();
     let planned = world.plan("SELECT 1, -2 AS b, 3000000000, 1 + 1", &[]).unwrap();
-    let types: Vec<String> = planned.columns().unwrap().iter().map(|column| column.column_type.to_string()).collect();
+    let types: Vec<String> = planned.columns().unwrap().iter().map(|column| column.value_type.to_string()).collect();
     assert_eq!(types, ["integer", "integer", "bigint", "bigint"]);
     world.check("SELECT 1 UNION ALL SELECT id FROM orders WHERE id = 2 ORDER BY 1", &["1", "2"]);
 }

@@ -11,7 +11,7 @@ use weir_engine::{
     Control, Engine, EngineOptions, EngineSession, Governance, MaskKey, NoVirtualTables, ObjectGovernance, Planned,
     SessionIdentity, Snapshot,
 };
-use weir_model::{Action, Attributes, Code, ColumnType, ObjectName, OrgName, Principal, Refusal, Result, Value};
+use weir_model::{Action, Attributes, Code, ObjectName, OrgName, Principal, Refusal, Result, Value, ValueType};
 use weir_policy::{
     BundleBody, ColumnMask, MaskKind, MaskPredicates, Policy, PolicyClass, RowCommand, RowFilter, Source, Validity,
 };
@@ -159,7 +159,7 @@ impl World {
         }
     }
 
-    pub fn plan(&self, sql: &str, types: &[Option<ColumnType>]) -> Result<Planned> {
+    pub fn plan(&self, sql: &str, types: &[Option<ValueType>]) -> Result<Planned> {
         let statement = weir_sql::parse(sql)?.remove(0);
         let snapshot = self.snapshot();
         self.session.plan(&statement, &snapshot, &self.governance(&snapshot.version), types)
@@ -207,7 +207,8 @@ impl World {
                 let snapshot = self.snapshot();
                 let planned = self.session.plan(statement, &snapshot, &self.governance(&snapshot.version), &[])?;
                 let columns = planned.columns().unwrap();
-                let columns = columns.iter().map(|column| (column.name.clone(), column.column_type)).collect();
+                let columns =
+                    columns.iter().map(|column| (column.name.clone(), column.value_type.scalar().unwrap())).collect();
                 let weir_sql::ast::Statement::CreateView(create) = statement.tree() else { panic!() };
                 let mut transaction = self.database.begin();
                 let sql = create.query.to_string();
@@ -223,7 +224,7 @@ impl World {
                     .iter()
                     .map(|column| Column {
                         name: column.name.clone(),
-                        column_type: column.column_type,
+                        column_type: column.value_type.scalar().unwrap(),
                         nullable: true,
                         default: None,
                     })

@@ -37,8 +37,14 @@ impl Admission {
     }
 
     pub(crate) async fn pass(&self, paced: Paced, priority: Priority, control: &Control) -> Result<Admitted> {
+        let slots = self.slots(priority, control).await?;
+        Ok(Admitted { paced, slots })
+    }
+
+    /// For a statement that gave its slots up while its client took its time.
+    pub(crate) async fn slots(&self, priority: Priority, control: &Control) -> Result<Slots> {
         let running = self.slot(&self.running, priority, control).await?;
-        Ok(Admitted { paced, slots: Slots { _running: running, _scan: None } })
+        Ok(Slots { _running: running, _scan: None })
     }
 
     /// A full scan needs a second slot, of which there are fewer. While it waits it gives its first one up, so that

@@ -5,10 +5,11 @@ use weir_audit::{
 };
 use weir_meter::{CostInputs, Credits, Reservation, Settled};
 use weir_model::{Code, Principal, Refusal, Result, StatementId};
+use weir_policy::Priority;
 use weir_sql::Statement;
 
 use crate::{
-    gates::{admission::Slots, metering, policy::Verdict, row_filter::Governed},
+    gates::{admission::Slots, governor::Share, metering, policy::Verdict, row_filter::Governed},
     memory::Objects,
     options::PipelineOptions,
     session::SessionFacts,
@@ -34,7 +35,8 @@ impl fmt::Debug for Recorded {
 /// must end in [`Ticket::finish`]; dropped instead, it records the statement as cancelled and releases the reservation.
 ///
 /// INVARIANT: no effect and no row before [`Ticket::write`] or [`Ticket::finish`]. The gate itself writes, except for
-/// a key lookup: its one row leaves with its outcome in the journal, and both records are one write.
+/// a key lookup: its one row leaves with its outcome in the journal, and both records are one write. What a strict journal
+/// promises is waited for once they are written, before the effect, the row or the answer.
 #[derive(Debug)]
 pub(crate) struct Ticket {
     facts: Arc<SessionFacts>,
@@ -45,7 +47,7 @@ pub(crate) struct Ticket {
     recorded: Arc<Recorded>,
     started: Instant,
     kind: &'static str,
-    places: Option<(Slots, crate::gates::governor::Share)>,
+    slots: Option<(Slots, Option<Share>)>,
 }
 
 /// What a statement needs to run, apart from what it must give back.
@@ -69,7 +71,7 @@ pub(crate) struct Running {
 }
 
 /// Queues the intent, and writes it unless the statement is a key lookup. Refuses with `audit_unavailable`: no record,
-/// no answer. Costs one write to the page cache; an fsync more when the journal is strict.
+/// no answer. Costs one write to the page cache.
 pub(crate) fn intent(
     governed: Governed,
     facts: &Arc<SessionFacts>,
@@ -100,7 +102,7 @@ pub(crate) fn intent(
         recorded,
         started,
         kind: statement.kind().label(),
-        places: Some((slots, share)),
+        slots: Some((slots, Some(share))),
     };
     let governed = Running {
         statement,
@@ -188,7 +190,8 @@ impl Ticket {
         if self.facts.is_in_company() {
             tokio::task::yield_now().await;
         }
-        Ticket::written(queued)
+        Ticket::written(queued)?;
+        self.facts.durable().await
     }
 
     fn queue(&mut self, outcome: Result<(), &Refusal>, rows: u64) -> Result<Option<QueuedOutcome>> {
@@ -207,9 +210,25 @@ impl Ticket {
         self.receipt.as_mut().map_or(Ok(()), IntentReceipt::write).inspect_err(count)
     }
 
-    /// The statement waits for its client: its slots go to others.
-    pub(crate) fn release_slots(&mut self) {
-        self.places = None;
+    /// As [`Ticket::write`], and as durable as the journal promises.
+    pub(crate) async fn write_through(&mut self) -> Result<()> {
+        self.write()?;
+        self.facts.durable().await
+    }
+
+    /// The statement waits for its client: its slots go to others. Whether it held any.
+    pub(crate) fn release_slots(&mut self) -> bool {
+        self.slots.take().is_some()
+    }
+
+    /// It goes on with other slots.
+    pub(crate) fn take_slots(&mut self, slots: Slots) {
+        self.slots = Some((slots, None));
+    }
+
+    pub(crate) fn priority(&self) -> Option<Priority> {
+        let held = self.facts.org.policy()?;
+        Some(self.facts.priority(&held.policy))
     }
 
     /// The statement is given up after so many rows.

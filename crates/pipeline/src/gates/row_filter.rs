@@ -4,7 +4,7 @@ use std::{
 };
 
 use weir_engine::{Governance, MaskKey, ObjectGovernance, Planned};
-use weir_model::{Action, ColumnType, ObjectName, Principal, Result};
+use weir_model::{Action, ObjectName, Principal, Result, ValueType};
 use weir_policy::{Policy, RowCommand};
 use weir_sql::Kind;
 
@@ -27,7 +27,7 @@ pub(crate) fn pass(
     pinned: Pinned,
     facts: &SessionFacts,
     source: &dyn PlanSource,
-    parameter_types: &[Option<ColumnType>],
+    parameter_types: &[Option<ValueType>],
 ) -> Result<Governed> {
     let stated = &pinned.reserved.costed.authorized.stated;
     let ready = &stated.admitted.paced.standing.0.ready;

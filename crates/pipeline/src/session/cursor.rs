@@ -21,6 +21,8 @@ struct Cursor {
     rows: Arc<Mutex<CursorRows>>,
     /// The bundle that its query was governed by.
     policy: Arc<Policy>,
+    /// Of its query's text.
+    bytes: usize,
 }
 
 impl Cursors {
@@ -36,10 +38,10 @@ impl Cursors {
         Ok(())
     }
 
-    pub(crate) fn open(&mut self, name: String, rows: Rows, policy: Arc<Policy>) {
+    pub(crate) fn open(&mut self, name: String, rows: Rows, policy: Arc<Policy>, bytes: usize) {
         let columns = rows.columns().clone();
         let rows = Arc::new(Mutex::new(CursorRows { rows, rest: None }));
-        self.0.insert(name, Cursor { columns, rows, policy });
+        self.0.insert(name, Cursor { columns, rows, policy, bytes });
     }
 
     /// A cursor whose query the bundle in force has governed; an older one's rows are not handed out any more.
@@ -61,6 +63,11 @@ impl Cursors {
             .get(name)
             .map(|cursor| (Arc::clone(&cursor.columns), Arc::clone(&cursor.rows)))
             .ok_or_else(|| Refusal::new(Code::InvalidCursorName, format!("cursor \"{name}\" does not exist")))
+    }
+
+    /// Bytes of the queries' texts together.
+    pub(crate) fn bytes(&self) -> usize {
+        self.0.values().map(|cursor| cursor.bytes).sum()
     }
 
     pub(crate) fn close(&mut self, name: &str) -> Result<()> {

@@ -1,7 +1,7 @@
 //! DDL and TRUNCATE, inside the transaction like any other write.
 
 use weir_engine::{Control, EngineSession};
-use weir_model::{Action, Code, ColumnType, ObjectName, Refusal, Result};
+use weir_model::{Action, Code, ColumnType, ObjectName, Refusal, Result, ValueType};
 use weir_policy::RowFilter;
 use weir_sql::{CreateTableAs, CreateView, DropKind, DropObjects, Kind, TableDefinition, ast};
 use weir_store::{Column as StoredColumn, TableSchema, Transaction};
@@ -74,9 +74,14 @@ async fn create_table_as(
     }
     let planned = running.planned.as_ref().ok_or_else(no_plan)?;
     let columns = named_columns(planned, &create.columns)?;
+    let array = columns.iter().find(|(_, value_type)| value_type.scalar().is_none());
+    if let Some((name, value_type)) = array {
+        return Err(Refusal::unsupported(format!("column \"{name}\" of type {value_type}"))
+            .hint("no column holds arrays; make a text of it, or a row of each element"));
+    }
     let stored = columns
         .into_iter()
-        .map(|(name, column_type)| StoredColumn { name, column_type, nullable: true, default: None })
+        .map(|(name, value_type)| StoredColumn { name, column_type: shown(value_type), nullable: true, default: None })
         .collect();
     let mut snapshot = running.snapshot.clone();
     snapshot.version = transaction.version().clone();
@@ -96,6 +101,7 @@ fn create_view(
     let name = new_name(running, transaction)?;
     let planned = running.planned.as_ref().ok_or_else(no_plan)?;
     let columns = named_columns(planned, &create.columns)?;
+    let columns = columns.into_iter().map(|(name, value_type)| (name, shown(value_type))).collect();
     let default_path = [ObjectName::DEFAULT_SCHEMA.to_owned()];
     for used in running.statement.uses().iter().filter(|used| used.action == Action::Select) {
         let version = transaction.version();
@@ -111,6 +117,11 @@ fn create_view(
     let text = faithful_text(&tree.query)?;
     transaction.create_view(&name, &text, columns, &running.principal.agent, create.or_replace)?;
     Ok(("CREATE VIEW".into(), 0))
+}
+
+/// What the catalog keeps of an output's type: of an array, that it reads as text.
+fn shown(value_type: ValueType) -> ColumnType {
+    value_type.scalar().unwrap_or(ColumnType::Text)
 }
 
 /// A tree as text, if that text means the same tree: what is stored is read again later, and must not have changed.
@@ -138,16 +149,16 @@ fn faithful_default(default: &ast::Expr) -> Result<String> {
 }
 
 /// The plan's columns under the names given, which must be distinct.
-fn named_columns(planned: &weir_engine::Planned, given: &[String]) -> Result<Vec<(String, ColumnType)>> {
+fn named_columns(planned: &weir_engine::Planned, given: &[String]) -> Result<Vec<(String, ValueType)>> {
     let columns = planned.columns().ok_or_else(no_plan)?;
     if given.len() > columns.len() {
         return Err(Refusal::new(Code::SyntaxError, "too many column names were specified"));
     }
     let names = given.iter().map(Some).chain(std::iter::repeat(None));
-    let named: Vec<(String, ColumnType)> = columns
+    let named: Vec<(String, ValueType)> = columns
         .iter()
         .zip(names)
-        .map(|(column, name)| (name.unwrap_or(&column.name).clone(), column.column_type))
+        .map(|(column, name)| (name.unwrap_or(&column.name).clone(), column.value_type))
         .collect();
     let mut seen = std::collections::HashSet::new();
     match named.iter().find(|(name, _)| !seen.insert(name.as_str())) {

@@ -1,44 +1,62 @@
 use std::collections::HashMap;
 
-use weir_model::{Code, ColumnType, Refusal, Result, Value};
+use weir_model::{Code, Refusal, Result, Value, ValueType};
 use weir_sql::ast::{CastKind, Expr, UnaryOperator, Value as Literal, ValueWithSpan};
 
 use crate::session::Prepared;
 
-/// Most statements that a session may hold by PREPARE.
+/// Most statements that a session may hold by PREPARE, and the bytes of their texts together.
 const NAMES_MAX: usize = 10_000;
+const BYTES_MAX: usize = 16 << 20;
 
 /// Statements named by PREPARE.
 #[derive(Debug, Default)]
-pub(crate) struct NamedStatements(HashMap<String, Prepared>);
+pub(crate) struct NamedStatements {
+    held: HashMap<String, (Prepared, usize)>,
+    bytes: usize,
+}
 
 impl NamedStatements {
-    pub(crate) fn check_free(&self, name: &str) -> Result<()> {
-        if self.0.contains_key(name) {
+    /// Whether one more, of a text of so many bytes, may be held.
+    pub(crate) fn check_free(&self, name: &str, bytes: usize) -> Result<()> {
+        if self.held.contains_key(name) {
             let message = format!("prepared statement \"{name}\" already exists");
             return Err(Refusal::new(Code::DuplicatePreparedStatement, message));
         }
-        if self.0.len() >= NAMES_MAX {
+        if self.held.len() >= NAMES_MAX || self.bytes.saturating_add(bytes) > BYTES_MAX {
             return Err(Refusal::new(Code::ProgramLimitExceeded, "too many prepared statements")
-                .detail(format!("limit={NAMES_MAX}"))
+                .detail(format!("limit={NAMES_MAX}; bytes_limit={BYTES_MAX}"))
                 .hint("DEALLOCATE those no longer used"));
         }
         Ok(())
     }
 
-    pub(crate) fn put(&mut self, name: String, prepared: Prepared) {
-        self.0.insert(name, prepared);
+    pub(crate) fn put(&mut self, name: String, prepared: Prepared, bytes: usize) {
+        self.remove(Some(&name));
+        self.bytes += bytes;
+        self.held.insert(name, (prepared, bytes));
     }
 
     pub(crate) fn get(&self, name: &str) -> Result<Prepared> {
-        self.0.get(name).cloned().ok_or_else(|| unknown(name))
+        self.held.get(name).map(|(prepared, _)| prepared.clone()).ok_or_else(|| unknown(name))
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
     }
 
     pub(crate) fn remove(&mut self, name: Option<&str>) {
         match name {
             // A name that only the protocol knows is dropped by the connection.
-            Some(name) => drop(self.0.remove(name)),
-            None => self.0.clear(),
+            Some(name) => {
+                if let Some((_, bytes)) = self.held.remove(name) {
+                    self.bytes -= bytes;
+                }
+            }
+            None => {
+                self.held.clear();
+                self.bytes = 0;
+            }
         }
     }
 }
@@ -88,7 +106,7 @@ fn not_constant(what: impl std::fmt::Display) -> Refusal {
 }
 
 /// Whether the types that a client may leave open fit what a statement needs.
-pub(crate) fn check_count(given: usize, parameters: &[ColumnType]) -> Result<()> {
+pub(crate) fn check_count(given: usize, parameters: &[ValueType]) -> Result<()> {
     if given == parameters.len() {
         return Ok(());
     }

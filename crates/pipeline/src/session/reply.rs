@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use weir_engine::Column;
-use weir_model::ColumnType;
+use weir_model::ValueType;
 use weir_sql::{CopyOptions, Kind, Statement};
 
 use crate::{copy::CopyIn, memory::StatementMemory, plan_cache::OwnPlan, rows::Rows};
@@ -34,8 +34,8 @@ pub struct Prepared(pub(crate) Arc<PreparedParts>);
 #[derive(Debug)]
 pub(crate) struct PreparedParts {
     pub statement: Statement,
-    pub given_types: Vec<Option<ColumnType>>,
-    pub parameters: Vec<ColumnType>,
+    pub given_types: Vec<Option<ValueType>>,
+    pub parameters: Vec<ValueType>,
     pub columns: Option<Arc<[Column]>>,
     pub plan: OwnPlan,
     pub memory: StatementMemory,
@@ -43,7 +43,7 @@ pub(crate) struct PreparedParts {
 
 impl Prepared {
     #[must_use]
-    pub fn parameters(&self) -> &[ColumnType] {
+    pub fn parameters(&self) -> &[ValueType] {
         &self.0.parameters
     }
 

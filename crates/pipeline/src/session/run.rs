@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Instant};
 
 use weir_engine::Control;
-use weir_model::{Code, ColumnType, Refusal, Result, Value};
+use weir_model::{Code, Refusal, Result, Value, ValueType};
 use weir_sql::{CopyDirection, FetchCount, Kind, SetStatement, Statement};
 use weir_store::Database;
 
@@ -34,6 +34,7 @@ impl Session {
     ) -> Result<Reply> {
         let started = Instant::now();
         let result = self.dispatch(statement, prepared, parameters, started).await;
+        let result = self.facts.durable().await.and(result);
         if result.is_err() {
             self.transactions.fail();
         }
@@ -63,7 +64,8 @@ impl Session {
         // What these prepare or open passes the gates by itself, before the statement that says so holds any slot.
         match statement.kind() {
             Kind::Prepare(prepare) => {
-                self.recorded(statement, started, self.named.check_free(&prepare.name))?;
+                let free = self.named.check_free(&prepare.name, statement.text().len());
+                self.recorded(statement, started, free)?;
                 self.prepare_named(prepare).await?;
             }
             Kind::Declare(declare) => {
@@ -123,7 +125,7 @@ impl Session {
         let version = self.transactions.version(database.as_ref());
         let shared = SharedPlans { cache: &self.plane.plans, engine: &self.engine, org: self.facts.org.name() };
         let own;
-        let (plans, types): (&dyn PlanSource, &[Option<ColumnType>]) = match prepared {
+        let (plans, types): (&dyn PlanSource, &[Option<ValueType>]) = match prepared {
             Some(prepared) => {
                 own = PreparedPlans { own: &prepared.0.plan, shared };
                 (&own, &prepared.0.given_types)
@@ -206,7 +208,7 @@ impl Session {
         match run() {
             Ok((columns, rows)) => Ok(Rows::stream(columns, rows, control, ticket)
                 .limited(governed.policy.limits().max_rows)
-                .tracked(self.plane.running.token())),
+                .of(&self.plane)),
             Err(refusal) => {
                 ticket.finish(Err(&refusal), 0)?;
                 Err(refusal)
@@ -351,6 +353,7 @@ impl Session {
                 self.cursors.close_all();
                 "CLOSE CURSOR ALL"
             }
+            Kind::Unlisten => "UNLISTEN",
             other => return Err(Refusal::unsupported(format!("statement kind {}", other.label()))),
         })
     }
@@ -396,14 +399,14 @@ impl Session {
         let Cleared { ticket, governed } = cleared;
         // A cursor waits for its reader, who may take all day: it holds no slot, and each FETCH asks for one.
         let rows = self.query(ticket, &governed, &[], control)?.without_slots();
-        self.cursors.open(declare.name.clone(), rows, governed.policy.clone());
+        self.cursors.open(declare.name.clone(), rows, governed.policy.clone(), declare.statement.text().len());
         Ok(())
     }
 
     async fn prepare_named(&mut self, prepare: &weir_sql::Prepare) -> Result<()> {
         let types = prepare.types.iter().map(|column_type| Some(*column_type)).collect();
         let prepared = self.prepare_statement(prepare.statement.clone(), types).await?;
-        self.named.put(prepare.name.clone(), prepared);
+        self.named.put(prepare.name.clone(), prepared, prepare.statement.text().len());
         Ok(())
     }
 
@@ -416,9 +419,10 @@ impl Session {
     pub(super) async fn prepare_statement(
         &mut self,
         statement: Statement,
-        given_types: Vec<Option<ColumnType>>,
+        given_types: Vec<Option<ValueType>>,
     ) -> Result<Prepared> {
         let result = self.describe(statement, given_types).await;
+        let result = self.facts.durable().await.and(result);
         if result.is_err() {
             self.transactions.fail();
         }
@@ -435,7 +439,7 @@ impl Session {
         })
     }
 
-    async fn describe(&mut self, statement: Statement, given_types: Vec<Option<ColumnType>>) -> Result<Prepared> {
+    async fn describe(&mut self, statement: Statement, given_types: Vec<Option<ValueType>>) -> Result<Prepared> {
         let started = Instant::now();
         if !matches!(statement.kind(), Kind::Commit | Kind::Rollback) {
             self.recorded(&statement, started, self.transactions.check_usable())?;

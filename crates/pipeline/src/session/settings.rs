@@ -2,6 +2,8 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use weir_model::{Code, ObjectName, Refusal, Result};
 
+use crate::options::PipelineOptions;
+
 /// How a value is checked and which values a setting takes.
 #[derive(Clone, Copy)]
 enum Rule {
@@ -88,12 +90,16 @@ pub struct Settings {
 }
 
 impl Settings {
-    pub(crate) fn new(application_name: String, statement_timeout: Option<Duration>) -> Settings {
+    pub(crate) fn new(application_name: String, options: &PipelineOptions) -> Settings {
         let mut values: BTreeMap<String, String> =
             KNOWN.iter().map(|known| (known.name.to_ascii_lowercase(), known.default.to_owned())).collect();
         values.insert("application_name".into(), application_name.chars().take(1024).collect());
-        let timeout_ms = statement_timeout.map_or(0, |timeout| timeout.as_millis());
-        values.insert("statement_timeout".into(), show_milliseconds(timeout_ms));
+        for (name, timeout) in [
+            ("statement_timeout", options.statement_timeout),
+            ("idle_in_transaction_session_timeout", options.idle_in_transaction_timeout),
+        ] {
+            values.insert(name.into(), show_milliseconds(timeout.map_or(0, |timeout| timeout.as_millis())));
+        }
         let mut settings = Settings {
             defaults: values.clone(),
             values,
@@ -349,12 +355,13 @@ mod tests {
     #[test]
     fn values_are_checked_and_shown_as_postgres_does() {
         let check = |name: &str, value: &str, expected: Result<&str, Code>| {
-            let mut settings = Settings::new(String::new(), None);
+            let mut settings = Settings::new(String::new(), &PipelineOptions::default());
             let shown = settings.set(name, Some(value)).and_then(|()| settings.show(&name.to_ascii_lowercase(), "a"));
             let shown = shown.map(|(_, value)| value).map_err(|refusal| refusal.code());
             assert_eq!(shown, expected.map(str::to_owned), "{name} = {value}");
         };
         check("statement_timeout", "1500", Ok("1500ms"));
+        check("idle_in_transaction_session_timeout", "90s", Ok("90s"));
         check("statement_timeout", "5s", Ok("5s"));
         check("statement_timeout", "120s", Ok("2min"));
         check("statement_timeout", "-1", Err(Code::InvalidParameter));
@@ -374,7 +381,7 @@ mod tests {
 
     #[test]
     fn local_values_go_back() {
-        let mut settings = Settings::new("a".into(), None);
+        let mut settings = Settings::new("a".into(), &PipelineOptions::default());
         settings.set_local("search_path", Some("s, \"T x\"")).unwrap();
         assert_eq!(**settings.search_path(), ["s", "T x"]);
         assert!(settings.end_transaction());

@@ -5,7 +5,7 @@ use arrow::{
     datatypes::{DataType, Field, Schema},
 };
 use weir_engine::Column;
-use weir_model::{Code, ColumnType, Refusal, Result};
+use weir_model::{Code, Refusal, Result, ValueType};
 
 use crate::session::Settings;
 
@@ -36,5 +36,5 @@ fn texts(columns: &[(&str, Vec<&str>)]) -> Result<(Arc<[Column]>, RecordBatch)> 
 }
 
 fn text_column(name: &str) -> Column {
-    Column { name: name.to_owned(), column_type: ColumnType::Text, table_oid: 0, attribute: 0 }
+    Column { name: name.to_owned(), value_type: ValueType::TEXT, table_oid: 0, attribute: 0 }
 }

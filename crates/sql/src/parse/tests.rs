@@ -173,6 +173,7 @@ fn kinds_carry_what_they_say() {
     assert!(matches!(kind("FETCH FORWARD 100 FROM c"), Kind::Fetch(fetch) if fetch.count == FetchCount::Rows(100)));
     assert!(matches!(kind("FETCH ALL IN c"), Kind::Fetch(fetch) if fetch.count == FetchCount::All));
     assert!(matches!(kind("CLOSE c"), Kind::Close(Some(name)) if name == "c"));
+    assert!(matches!(kind("UNLISTEN *"), Kind::Unlisten));
     let Kind::Set(set) = kind("SET statement_timeout TO '5s'") else { panic!() };
     assert_eq!((set.name.as_str(), set.value.as_deref()), ("statement_timeout", Some("5s")));
     let Kind::Set(set) = kind("SET search_path = a, \"B\"") else { panic!() };

@@ -108,6 +108,9 @@ settings! {
     connections_startup_timeout: Seconds = "connections.startup_timeout_secs", "30";
     /// Longest silence of a session outside a transaction; 0 sets no limit.
     connections_idle_timeout: Seconds = "connections.idle_timeout_secs", "3600";
+    /// Longest silence of a session inside a transaction, unless it sets `idle_in_transaction_session_timeout`; 0 sets no
+    /// limit. What its transaction reads is kept as long.
+    idle_in_transaction_timeout: Seconds = "transaction.idle_timeout_secs", "3600";
     /// Longest message that an authenticated client may send.
     message_max_bytes: Bytes = "message.max_bytes", "64MiB";
     /// Longest wait for running statements at a shutdown.

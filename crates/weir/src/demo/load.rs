@@ -63,7 +63,7 @@ pub(crate) async fn load(plane: &Arc<DataPlane>, data: &Path, scale: f64) -> Res
 /// Nothing is dropped that this load did not make.
 async fn refuse_foreign_tables(session: &mut Session) -> Result<(), Failure> {
     for table in TABLES {
-        let parsed = session.parse(&format!("SELECT 1 FROM public.{}", table.name))?;
+        let parsed = session.parse(&format!("SELECT 1 FROM public.{}", table.name)).await?;
         for statement in parsed {
             if session.prepare(statement, Vec::new()).await.is_ok() {
                 let what =
@@ -77,7 +77,7 @@ async fn refuse_foreign_tables(session: &mut Session) -> Result<(), Failure> {
 
 async fn run(session: &mut Session, text: &str) -> Result<Option<Reply>, Failure> {
     let mut last = None;
-    for statement in session.parse(text)? {
+    for statement in session.parse(text).await? {
         last = Some(session.run(&statement).await?);
     }
     Ok(last)
@@ -115,7 +115,10 @@ async fn copy(
     .await;
     drop(batches);
     if generator.join().is_err() {
-        return Err(target.fail(session, CopyIn::client_gave_up("the generator of the demo's rows failed")).into());
+        return Err(target
+            .fail(session, CopyIn::client_gave_up("the generator of the demo's rows failed"))
+            .await
+            .into());
     }
     match pushed {
         Ok(()) => {
@@ -123,7 +126,7 @@ async fn copy(
             Ok(rows)
         }
         Err(failure) => {
-            target.fail(session, CopyIn::client_gave_up("the load of the demo ended"));
+            target.fail(session, CopyIn::client_gave_up("the load of the demo ended")).await;
             Err(failure)
         }
     }
@@ -133,8 +136,9 @@ async fn copy(
 fn conform(batch: &RecordBatch, target: &CopyIn) -> Result<RecordBatch, Failure> {
     let mut fields = Vec::new();
     let mut arrays: Vec<ArrayRef> = Vec::new();
-    for (array, Column { name, column_type, .. }) in batch.columns().iter().zip(target.columns().iter()) {
-        let data_type = weir_store::arrow_type(*column_type);
+    for (array, Column { name, value_type, .. }) in batch.columns().iter().zip(target.columns().iter()) {
+        let Some(column_type) = value_type.scalar() else { return Err(Failure::new("a column holds arrays")) };
+        let data_type = weir_store::arrow_type(column_type);
         arrays.push(cast(array, &data_type)?);
         fields.push(Field::new(name, data_type, true));
     }

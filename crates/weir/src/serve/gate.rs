@@ -26,8 +26,12 @@ impl Authenticator for Gate {
         }
         let credentials = self.house.credentials();
         let LoginRequest { user, database, password, client, .. } = request;
-        credentials
-            .authenticate(user, database, password, client)
-            .ok_or_else(|| Refusal::new(Code::AuthenticationFailed, "the credential does not fit"))
+        match credentials.authenticate(user, database, password, client) {
+            Some(identity) => Ok(identity),
+            None => {
+                self.house.journal.durable().await?;
+                Err(Refusal::new(Code::AuthenticationFailed, "the credential does not fit"))
+            }
+        }
     }
 }

@@ -7,6 +7,7 @@ use std::{
 };
 
 use parking_lot::Mutex;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tracing::{error, info, warn};
 use weir_audit::{EventFields, EventKind, Journal, JournalOptions};
 use weir_engine::{Engine, EngineOptions};
@@ -29,7 +30,7 @@ use crate::{
 const SOCKET_PATH_BYTES_MAX: usize = 107;
 
 /// Open files beside connections: tables, logs, spills.
-const DESCRIPTORS_BESIDE: usize = 256;
+const DESCRIPTORS_BESIDE: u64 = 256;
 
 /// Everything below the wire.
 pub(super) fn house(config: &Config) -> Result<Arc<House>, Failure> {
@@ -116,6 +117,7 @@ fn pipeline_options(config: &Config) -> PipelineOptions {
         max_full_scans: config.max_full_scans,
         admission_wait: config.admission_wait.limit(),
         statement_timeout: config.statement_timeout.limit(),
+        idle_in_transaction_timeout: config.idle_in_transaction_timeout.limit(),
         policy_startup_timeout: config.policy_startup_timeout.0,
         policy_grace: config.policy_grace.0,
         resume_timeout: config.resume_timeout.0,
@@ -189,7 +191,7 @@ pub(super) fn wire_options(config: &Config) -> Result<ServerOptions, Failure> {
         (None, None) => Certificate::self_signed(&config.data.join("keys"))?,
         _ => return Err(Failure::new("TLS needs both `tls.cert_file` and `tls.key_file`, or neither")),
     };
-    warn_of_few_descriptors(config.connections_max);
+    raise_descriptors(config.connections_max);
     Ok(ServerOptions {
         listen: config.listen,
         unix_socket_folder: socket_folder(config)?,
@@ -208,13 +210,18 @@ pub(super) fn wire_options(config: &Config) -> Result<ServerOptions, Failure> {
 }
 
 /// Every session has a descriptor, and so may as many clients that log in; tables and the journal need theirs too.
-fn warn_of_few_descriptors(connections: usize) {
-    let needed = connections.saturating_mul(2).saturating_add(DESCRIPTORS_BESIDE);
-    let limits = fs::read_to_string("/proc/self/limits").unwrap_or_default();
-    let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"));
-    let held = line.and_then(|line| line.split_whitespace().next()?.parse::<usize>().ok());
-    if let Some(held) = held.filter(|held| *held < needed) {
-        warn!(held, needed, "too few open files for `connections.max`: raise the limit (`ulimit -n {needed}`)");
+fn raise_descriptors(connections: usize) {
+    let needed = (connections as u64).saturating_mul(2).saturating_add(DESCRIPTORS_BESIDE);
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    if limit.current != limit.maximum
+        && let Err(error) = setrlimit(Resource::Nofile, raised)
+    {
+        warn!(%error, "the limit of open files stays as it is");
+    }
+    // No limit is none to warn of.
+    if let Some(held) = getrlimit(Resource::Nofile).current.filter(|held| *held < needed) {
+        warn!(held, needed, "too few open files for `connections.max`: raise the hard limit (`ulimit -Hn {needed}`)");
     }
 }
 

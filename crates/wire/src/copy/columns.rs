@@ -145,8 +145,13 @@ impl ColumnBuilder {
     }
 }
 
+/// What the column is in its table; no column there holds arrays.
+pub(super) fn stored_type(column: &Column) -> ColumnType {
+    column.value_type.scalar().unwrap_or(ColumnType::Text)
+}
+
 /// Fields as the tables have them, except that nullability is judged where the rows go.
 pub(super) fn schema(columns: &[Column]) -> SchemaRef {
-    let field = |column: &Column| arrow_field(&column.name, column.column_type, true);
+    let field = |column: &Column| arrow_field(&column.name, stored_type(column), true);
     Arc::new(Schema::new(columns.iter().map(field).collect::<Vec<Field>>()))
 }

@@ -9,7 +9,7 @@ use weir_pipeline::{Column, CopyFormat, CopyOptions};
 
 use crate::{
     copy::{
-        columns::{ColumnBuilder, schema},
+        columns::{ColumnBuilder, schema, stored_type},
         csv, text,
     },
     types::{
@@ -87,7 +87,7 @@ impl CopyDecoder {
         }
         Ok(CopyDecoder {
             schema: schema(columns),
-            builders: columns.iter().map(|column| ColumnBuilder::new(column.column_type)).collect(),
+            builders: columns.iter().map(|column| ColumnBuilder::new(stored_type(column))).collect(),
             columns: Arc::clone(columns),
             relation: relation.to_owned(),
             options: options.clone(),
@@ -104,6 +104,11 @@ impl CopyDecoder {
             stopped: false,
             scratch: Vec::new(),
         })
+    }
+
+    /// Whether a chunk of so many bytes makes a round of decoding worth it.
+    pub(crate) fn is_worthwhile(&self, bytes: usize) -> bool {
+        self.input.len() + bytes >= self.worthwhile
     }
 
     pub(crate) fn feed(&mut self, chunk: &[u8]) {

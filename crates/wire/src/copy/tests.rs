@@ -43,7 +43,7 @@ fn csv() -> CopyOptions {
 fn columns(types: &[ColumnType]) -> Arc<[Column]> {
     let column = |(index, column_type): (usize, &ColumnType)| Column {
         name: format!("c{index}"),
-        column_type: *column_type,
+        value_type: (*column_type).into(),
         table_oid: 0,
         attribute: 0,
     };

@@ -30,7 +30,7 @@ impl<S: BackendSession> Conversation<S> {
             )));
         }
         self.statements.check_room(body.len())?;
-        let mut parsed = self.session.parse(message.text)?.into_iter();
+        let mut parsed = self.session.parse(message.text).await?.into_iter();
         let statement = match (parsed.next(), parsed.next()) {
             (None, _) => Statement::empty(),
             (Some(parsed), None) => {
@@ -83,13 +83,13 @@ impl<S: BackendSession> Conversation<S> {
             )));
         }
         let mut values = Vec::with_capacity(types.len());
-        for (index, (parameter, column_type)) in message.parameters().zip(types).enumerate() {
+        for (index, (parameter, value_type)) in message.parameters().zip(types).enumerate() {
             let (format, bytes) = parameter?;
             values.push(match bytes {
-                None => Value::Null(Some(*column_type)),
+                None => Value::Null(value_type.scalar()),
                 Some(bytes) => {
                     let declared = statement.declared(index);
-                    parameter::read(index + 1, *column_type, declared, format, bytes, &self.zone)?
+                    parameter::read(index + 1, *value_type, declared, format, bytes, &self.zone)?
                 }
             });
         }
@@ -183,6 +183,7 @@ impl<S: BackendSession> Conversation<S> {
         let mut flow = Flow { connection: &mut self.connection, cancelling: &self.cancelling, zone: &self.zone };
         let Sent { rows, suspended } = flow.send(&mut source, &portal.formats, limit).await?;
         if suspended {
+            source.rows.suspend();
             self.connection.output.put_slice(messages::PORTAL_SUSPENDED);
             portal.state = State::Suspended(source);
         } else {
@@ -202,7 +203,10 @@ impl<S: BackendSession> Conversation<S> {
             self.connection.output.put_slice(messages::EMPTY_QUERY_RESPONSE);
             return Ok(None);
         };
-        self.choose_transaction(statement.is_transaction_control).await?;
+        // A statement alone before its Sync commits by itself; others before the same Sync share one transaction.
+        if !statement.is_transaction_control && !self.connection.sync_follows() {
+            self.begin_implicit();
+        }
         self.cancelling.signal.lower();
         let cancelling = &self.cancelling;
         let executing = self.session.execute(prepared, values);
@@ -215,23 +219,10 @@ impl<S: BackendSession> Conversation<S> {
             BackendReply::CopyIn(copy) => self.copy_in(copy).await?,
             BackendReply::CopyOut { options, rows } => self.copy_out(&options, rows).await?,
         };
+        self.after_control(statement.is_transaction_control);
         self.deallocate(statement.deallocates.as_ref());
         messages::put_command_complete(&mut self.connection.output, &tag.0);
         Ok(None)
-    }
-
-    /// A statement alone before its Sync commits by itself; others before the same Sync share one transaction.
-    async fn choose_transaction(&mut self, is_transaction_control: bool) -> Result<(), Stop> {
-        if is_transaction_control {
-            self.end_implicit().await?;
-        } else if !self.implicit
-            && self.session.transaction_status() == TransactionStatus::Idle
-            && !self.connection.sync_follows()
-        {
-            self.session.begin_implicit();
-            self.implicit = true;
-        }
-        Ok(())
     }
 }
 

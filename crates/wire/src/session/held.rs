@@ -2,6 +2,8 @@ use std::collections::HashMap;
 
 use weir_model::{Code, Refusal, Result};
 
+use crate::slow_lane::LARGE_HELD_BYTES;
+
 /// What a session keeps by name, prepared statements or portals: bounded in number and in bytes.
 #[derive(Debug)]
 pub(super) struct Held<T> {
@@ -9,7 +11,13 @@ pub(super) struct Held<T> {
     unnamed: Option<(T, usize)>,
     named: HashMap<String, (T, usize)>,
     bytes: usize,
+    /// How many are large.
+    large: usize,
     limits: Limits,
+}
+
+fn is_large(bytes: usize) -> bool {
+    bytes > LARGE_HELD_BYTES
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -23,12 +31,17 @@ pub(super) struct Limits {
 
 impl<T> Held<T> {
     pub(super) fn new(limits: Limits) -> Held<T> {
-        Held { unnamed: None, named: HashMap::new(), bytes: 0, limits }
+        Held { unnamed: None, named: HashMap::new(), bytes: 0, large: 0, limits }
     }
 
     pub(super) fn get(&self, name: &str) -> Option<&T> {
         let held = if name.is_empty() { self.unnamed.as_ref() } else { self.named.get(name) };
         held.map(|(entry, _)| entry)
+    }
+
+    /// Whether what is held takes long to run or to free.
+    pub(super) fn holds_large(&self) -> bool {
+        self.large > 0
     }
 
     pub(super) fn contains(&self, name: &str) -> bool {
@@ -55,6 +68,7 @@ impl<T> Held<T> {
     pub(super) fn put(&mut self, name: &str, entry: T, bytes: usize) {
         self.remove(name);
         self.bytes += bytes;
+        self.large += usize::from(is_large(bytes));
         if name.is_empty() {
             self.unnamed = Some((entry, bytes));
         } else {
@@ -65,6 +79,7 @@ impl<T> Held<T> {
     pub(super) fn remove(&mut self, name: &str) -> Option<(T, usize)> {
         let removed = if name.is_empty() { self.unnamed.take()? } else { self.named.remove(name)? };
         self.bytes -= removed.1;
+        self.large -= usize::from(is_large(removed.1));
         Some(removed)
     }
 
@@ -72,6 +87,7 @@ impl<T> Held<T> {
         self.unnamed = None;
         self.named.clear();
         self.bytes = 0;
+        self.large = 0;
     }
 }
 
@@ -94,6 +110,11 @@ mod tests {
         assert!(held.contains("c") && held.check_room(0).is_err());
         held.put("", 5, 50);
         assert_eq!((held.get(""), held.bytes), (Some(&5), 53));
+        assert!(!held.holds_large());
+        held.put("d", 0, LARGE_HELD_BYTES + 1);
+        held.put("", 0, LARGE_HELD_BYTES + 1);
+        held.put("d", 0, 1);
+        assert!(held.holds_large() && held.remove("").is_some() && !held.holds_large());
         held.clear();
         assert!(held.check_room(100).is_ok() && !held.contains("") && !held.contains("a"));
     }

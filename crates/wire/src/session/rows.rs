@@ -1,13 +1,14 @@
 //! Result rows to the client, within a bounded buffer, stoppable at any batch.
 
-use std::{fmt, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use arrow::record_batch::RecordBatch;
+use bytes::BytesMut;
 use weir_model::{Code, Refusal};
 
 use crate::{
     backend::{BackendRows, Canceller},
-    connection::Connection,
+    connection::{Connection, End},
     session::{Cancelling, Stop},
     types::{
         batch::{BatchEncoder, Formats},
@@ -79,6 +80,7 @@ impl<C: Canceller> Flow<'_, C> {
         if !self.connection.flush_unless_raised(Some(signal)).await? || signal.is_raised() {
             return Err(Stop::Refused(cancelled()));
         }
+        tokio::task::yield_now().await;
         Ok(())
     }
 
@@ -100,10 +102,21 @@ impl<C: Canceller> Flow<'_, C> {
                 },
             };
             let zone = self.zone;
+            let mut large = false;
             {
                 let encoder = BatchEncoder::new(&batch, source.rows.columns(), formats, zone)?;
                 while row < batch.num_rows() && sent < limit {
-                    encoder.put_row(row, &mut self.connection.output)?;
+                    if encoder.is_large(row) {
+                        large = true;
+                        let (row, columns) = (batch.slice(row, 1), Arc::clone(source.rows.columns()));
+                        let (formats, zone) = (formats.clone(), zone.clone());
+                        self.write_aside(move |output| {
+                            BatchEncoder::new(&row, &columns, &formats, &zone)?.put_row(0, output)
+                        })
+                        .await?;
+                    } else {
+                        encoder.put_row(row, &mut self.connection.output)?;
+                    }
                     row += 1;
                     sent += 1;
                     self.flush_if_full().await?;
@@ -115,6 +128,26 @@ impl<C: Canceller> Flow<'_, C> {
                 }
                 return Ok(Sent { rows: sent, suspended: true });
             }
+            if large {
+                let bytes = batch.get_array_memory_size();
+                self.connection.slow_lane.free(batch, bytes);
+            }
         }
+    }
+
+    /// Writes what is so long that copying it would keep the lane.
+    pub(super) async fn write_aside<T: Send + 'static>(
+        &mut self,
+        write: impl FnOnce(&mut BytesMut) -> Result<T, Refusal> + Send + 'static,
+    ) -> Result<T, Stop> {
+        let slow_lane = self.connection.slow_lane.clone();
+        let mut output = std::mem::take(&mut self.connection.output);
+        let writing = slow_lane.run(async move {
+            let written = write(&mut output);
+            (output, written)
+        });
+        let Some((output, written)) = writing.await else { return Err(Stop::End(End::Closed)) };
+        self.connection.output = output;
+        Ok(written?)
     }
 }

@@ -1,6 +1,6 @@
 //! The simple query protocol.
 
-use weir_pipeline::{CommandTag, TransactionStatus};
+use weir_pipeline::CommandTag;
 
 use crate::{
     backend::{BackendReply, BackendRows as _, BackendSession, Deallocate},
@@ -33,24 +33,20 @@ impl<S: BackendSession> Conversation<S> {
 
     async fn run_text(&mut self, body: &[u8]) -> Result<(), Stop> {
         let text = frontend::query(body)?;
-        let statements = self.session.parse(text)?;
+        let statements = self.session.parse(text).await?;
         if statements.is_empty() {
             self.end_implicit().await?;
             self.connection.output.extend_from_slice(messages::EMPTY_QUERY_RESPONSE);
             return Ok(());
         }
-        // Several statements are one transaction, unless they say themselves where one begins and ends.
-        if statements.len() > 1
-            && !self.implicit
-            && self.session.transaction_status() == TransactionStatus::Idle
-            && !statements.iter().any(S::is_transaction_control)
-        {
-            self.session.begin_implicit();
-            self.implicit = true;
-        }
         let last = statements.len() - 1;
         for (index, statement) in statements.iter().enumerate() {
+            // Several statements are one transaction; what they say themselves of where one ends is heeded.
+            if last > 0 && !S::is_transaction_control(statement) {
+                self.begin_implicit();
+            }
             let tag = self.run_statement(statement).await?;
+            self.after_control(S::is_transaction_control(statement));
             self.deallocate(S::deallocates(statement).as_ref());
             if index == last {
                 // The last statement is complete once it is committed.

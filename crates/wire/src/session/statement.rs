@@ -1,6 +1,6 @@
 use std::{fmt, sync::Arc};
 
-use weir_model::{Code, ColumnType, Refusal, Result};
+use weir_model::{Code, Refusal, Result, ValueType};
 use weir_pipeline::Column;
 
 use crate::{
@@ -49,7 +49,7 @@ impl<S: BackendSession> Statement<S> {
         }
     }
 
-    pub(super) fn parameters(&self) -> &[ColumnType] {
+    pub(super) fn parameters(&self) -> &[ValueType] {
         self.prepared.as_ref().map_or(&[], S::parameters)
     }
 
@@ -61,7 +61,7 @@ impl<S: BackendSession> Statement<S> {
     /// the types it was told, so others must not reach it.
     pub(super) fn check_announced(&self, columns: &Arc<[Column]>) -> Result<()> {
         let same = self.columns().is_some_and(|announced| {
-            let same_type = |(left, right): (&Column, &Column)| left.column_type == right.column_type;
+            let same_type = |(left, right): (&Column, &Column)| left.value_type == right.value_type;
             Arc::ptr_eq(announced, columns)
                 || (announced.len() == columns.len() && announced.iter().zip(columns.iter()).all(same_type))
         });
@@ -78,8 +78,8 @@ impl<S: BackendSession> Statement<S> {
 
     /// What ParameterDescription says: the client's own type where it named one.
     pub(super) fn parameter_oids(&self) -> Vec<u32> {
-        let resolve = |(index, column_type): (usize, &ColumnType)| match self.declared(index) {
-            0 | oid::UNKNOWN => oid::of(*column_type),
+        let resolve = |(index, value_type): (usize, &ValueType)| match self.declared(index) {
+            0 | oid::UNKNOWN => oid::of(*value_type),
             declared => declared,
         };
         self.parameters().iter().enumerate().map(resolve).collect()

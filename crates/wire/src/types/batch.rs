@@ -4,15 +4,18 @@ use std::sync::Arc;
 
 use arrow::record_batch::RecordBatch;
 use bytes::{BufMut, BytesMut};
-use weir_model::{Code, ColumnType, Refusal, Result};
+use weir_model::{Code, ColumnType, Refusal, Result, ValueType};
 use weir_pipeline::Column;
 
-use crate::types::{
-    binary,
-    calendar::{POSTGRES_EPOCH_DAYS, POSTGRES_EPOCH_MICROSECONDS},
-    scalar::{Scalar, Source},
-    text,
-    zone::Zone,
+use crate::{
+    slow_lane::LARGE_ROW_BYTES,
+    types::{
+        array, binary,
+        calendar::{POSTGRES_EPOCH_DAYS, POSTGRES_EPOCH_MICROSECONDS},
+        scalar::{Scalar, Source},
+        text,
+        zone::Zone,
+    },
 };
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,7 +46,7 @@ impl Formats {
 #[derive(Debug)]
 struct Field<'a> {
     source: Source<'a>,
-    column_type: ColumnType,
+    value_type: ValueType,
     format: Format,
 }
 
@@ -53,6 +56,8 @@ pub(crate) struct BatchEncoder<'a> {
     fields: Vec<Field<'a>>,
     columns: &'a [Column],
     zone: &'a Zone,
+    /// Whether the batch is large enough to hold a large row.
+    may_hold_large: bool,
 }
 
 impl<'a> BatchEncoder<'a> {
@@ -72,10 +77,17 @@ impl<'a> BatchEncoder<'a> {
             .enumerate()
             .map(|(index, (array, column))| {
                 let source = Source::new(array.as_ref())?;
-                Ok(Field { source, column_type: column.column_type, format: formats.of(index) })
+                Ok(Field { source, value_type: column.value_type, format: formats.of(index) })
             })
             .collect::<Result<_>>()?;
-        Ok(BatchEncoder { fields, columns, zone })
+        let may_hold_large = batch.get_array_memory_size() > LARGE_ROW_BYTES;
+        Ok(BatchEncoder { fields, columns, zone, may_hold_large })
+    }
+
+    /// Whether writing the row takes long.
+    pub(crate) fn is_large(&self, row: usize) -> bool {
+        self.may_hold_large
+            && self.fields.iter().map(|field| field.source.get(row).bytes()).sum::<usize>() > LARGE_ROW_BYTES
     }
 
     /// Appends one DataRow message; on an error nothing is appended.
@@ -101,10 +113,7 @@ impl<'a> BatchEncoder<'a> {
             }
             let at = out.len();
             out.put_i32(0);
-            let put = match field.format {
-                Format::Text => put_text(out, &scalar, field.column_type, self.zone),
-                Format::Binary => put_binary(out, &scalar, field.column_type, self.zone),
-            };
+            let put = put_value(out, &scalar, field.value_type, field.format, self.zone);
             put.and_then(|()| patch_length(out, at, at + 4)).map_err(|fault| self.refusal(fault, index))?;
         }
         patch_length(out, start + 1, start + 1).map_err(|fault| self.refusal(fault, 0))
@@ -117,7 +126,8 @@ impl<'a> BatchEncoder<'a> {
         if matches!(scalar, Scalar::Null) {
             return Ok(false);
         }
-        put_text(out, &scalar, field.column_type, self.zone).map_err(|fault| self.refusal(fault, column))?;
+        put_value(out, &scalar, field.value_type, Format::Text, self.zone)
+            .map_err(|fault| self.refusal(fault, column))?;
         Ok(true)
     }
 
@@ -138,6 +148,10 @@ impl<'a> BatchEncoder<'a> {
             Unencodable::TooLong => {
                 Refusal::new(Code::ProgramLimitExceeded, format!("a row with column \"{name}\" exceeds 1 GB"))
             }
+            Unencodable::Ragged => Refusal::new(
+                Code::DatatypeMismatch,
+                format!("the arrays within a value of column \"{name}\" have different dimensions"),
+            ),
             Unencodable::Unsupported(refusal) => refusal,
         }
     }
@@ -149,13 +163,15 @@ pub(crate) enum Unencodable {
     OutOfRange,
     Mismatch,
     TooLong,
+    /// An array of arrays of different lengths.
+    Ragged,
     Unsupported(Refusal),
 }
 
-type Put = Result<(), Unencodable>;
+pub(crate) type Put = Result<(), Unencodable>;
 
 /// Writes the distance from `from` to the end into the four bytes at `at`.
-fn patch_length(out: &mut BytesMut, at: usize, from: usize) -> Put {
+pub(crate) fn patch_length(out: &mut BytesMut, at: usize, from: usize) -> Put {
     let length = i32::try_from(out.len() - from).map_err(|_too_long| Unencodable::TooLong)?;
     if length >= 0x4000_0000 {
         return Err(Unencodable::TooLong);
@@ -164,6 +180,18 @@ fn patch_length(out: &mut BytesMut, at: usize, from: usize) -> Put {
         slot.copy_from_slice(&length.to_be_bytes());
     }
     Ok(())
+}
+
+fn put_value(out: &mut BytesMut, scalar: &Scalar<'_>, value_type: ValueType, format: Format, zone: &Zone) -> Put {
+    match (value_type, scalar, format) {
+        (ValueType::Scalar(column_type), _, Format::Text) => put_text(out, scalar, column_type, zone),
+        (ValueType::Scalar(column_type), _, Format::Binary) => put_binary(out, scalar, column_type, zone),
+        (ValueType::Array(element), Scalar::List(items), Format::Text) => array::put_text(out, items, element, zone),
+        (ValueType::Array(element), Scalar::List(items), Format::Binary) => {
+            array::put_binary(out, items, element, zone)
+        }
+        _ => Err(Unencodable::Mismatch),
+    }
 }
 
 /// The text form of a value as a column's type prints it.
@@ -191,59 +219,10 @@ pub(crate) fn put_text(out: &mut BytesMut, scalar: &Scalar<'_>, column_type: Col
             text::put_timestamp(out, *value, offset);
         }
         Scalar::Interval { months, days, nanoseconds } => text::put_interval(out, *months, *days, *nanoseconds),
-        Scalar::List(items) => return put_array(out, items.as_ref(), zone),
+        Scalar::List(_) => return Err(Unencodable::Mismatch),
         Scalar::OutOfRange => return Err(Unencodable::OutOfRange),
     }
     Ok(())
-}
-
-/// `array_out`: `{1,NULL,"a b"}`.
-fn put_array(out: &mut BytesMut, items: &dyn arrow::array::Array, zone: &Zone) -> Put {
-    let source = Source::new(items).map_err(Unencodable::Unsupported)?;
-    out.put_u8(b'{');
-    for row in 0..items.len() {
-        if row > 0 {
-            out.put_u8(b',');
-        }
-        match source.get(row) {
-            Scalar::Null => out.put_slice(b"NULL"),
-            Scalar::List(nested) => put_array(out, nested.as_ref(), zone)?,
-            scalar => {
-                let at = out.len();
-                put_text(out, &scalar, element_type(items.data_type()), zone)?;
-                quote_element(out, at);
-            }
-        }
-    }
-    out.put_u8(b'}');
-    Ok(())
-}
-
-fn element_type(data_type: &arrow::datatypes::DataType) -> ColumnType {
-    match data_type {
-        arrow::datatypes::DataType::Timestamp(_, Some(_)) => ColumnType::Timestamptz,
-        _ => ColumnType::Text,
-    }
-}
-
-/// Quotes the array element that starts at `at`, if it needs it.
-fn quote_element(out: &mut BytesMut, at: usize) {
-    let element = out.get(at..).unwrap_or_default();
-    let special =
-        |byte: &u8| matches!(byte, b'{' | b'}' | b',' | b'"' | b'\\' | b' ' | b'\t' | b'\n' | b'\r' | 11 | 12);
-    if !element.is_empty() && !element.eq_ignore_ascii_case(b"NULL") && !element.iter().any(special) {
-        return;
-    }
-    let element = element.to_vec();
-    out.truncate(at);
-    out.put_u8(b'"');
-    for byte in element {
-        if matches!(byte, b'"' | b'\\') {
-            out.put_u8(b'\\');
-        }
-        out.put_u8(byte);
-    }
-    out.put_u8(b'"');
 }
 
 /// The binary form of a value as a column's type sends it.

@@ -1,12 +1,22 @@
 //! Type OIDs, sizes and modifiers, as `pg_type` has them.
 
-use weir_model::{ColumnType, Refusal, Result};
+use weir_model::{ColumnType, Refusal, Result, ValueType};
 
 pub(crate) const UNKNOWN: u32 = 705;
 pub(crate) const CHAR: u32 = 18;
 pub(crate) const OID: u32 = 26;
+const OID_ARRAY: u32 = 1028;
 
-pub(crate) fn of(column_type: ColumnType) -> u32 {
+pub(crate) fn of(value_type: ValueType) -> u32 {
+    match value_type {
+        ValueType::Scalar(column_type) => scalar(column_type),
+        ValueType::Array(element) => array(element),
+        ValueType::Oid => OID,
+        ValueType::OidArray => OID_ARRAY,
+    }
+}
+
+pub(crate) fn scalar(column_type: ColumnType) -> u32 {
     match column_type {
         ColumnType::Boolean => 16,
         ColumnType::Bytea => 17,
@@ -29,8 +39,36 @@ pub(crate) fn of(column_type: ColumnType) -> u32 {
     }
 }
 
+fn array(element: ColumnType) -> u32 {
+    match element {
+        ColumnType::Json => 199,
+        ColumnType::Boolean => 1000,
+        ColumnType::Bytea => 1001,
+        ColumnType::SmallInt => 1005,
+        ColumnType::Integer => 1007,
+        ColumnType::Text => 1009,
+        ColumnType::Varchar(_) => 1015,
+        ColumnType::BigInt => 1016,
+        ColumnType::Real => 1021,
+        ColumnType::Double => 1022,
+        ColumnType::Timestamp => 1115,
+        ColumnType::Date => 1182,
+        ColumnType::Time => 1183,
+        ColumnType::Timestamptz => 1185,
+        ColumnType::Interval => 1187,
+        ColumnType::Numeric { .. } => 1231,
+        ColumnType::Uuid => 2951,
+        ColumnType::Jsonb => 3807,
+    }
+}
+
 /// `typlen`: bytes of a fixed-size type, -1 for a variable one.
-pub(crate) fn size(column_type: ColumnType) -> i16 {
+pub(crate) fn size(value_type: ValueType) -> i16 {
+    let column_type = match value_type {
+        ValueType::Scalar(column_type) => column_type,
+        ValueType::Oid => return 4,
+        ValueType::Array(_) | ValueType::OidArray => return -1,
+    };
     match column_type {
         ColumnType::Boolean => 1,
         ColumnType::SmallInt => 2,
@@ -46,7 +84,8 @@ pub(crate) fn size(column_type: ColumnType) -> i16 {
 }
 
 /// `atttypmod`: -1 where the type has no modifier.
-pub(crate) fn modifier(column_type: ColumnType) -> i32 {
+pub(crate) fn modifier(value_type: ValueType) -> i32 {
+    let (ValueType::Scalar(column_type) | ValueType::Array(column_type)) = value_type else { return -1 };
     match column_type {
         ColumnType::Varchar(length) => i32::try_from(length).map_or(-1, |length| length.saturating_add(4)),
         ColumnType::NUMERIC_DEFAULT => -1,
@@ -59,10 +98,24 @@ pub(crate) fn modifier(column_type: ColumnType) -> i32 {
 ///
 /// # Errors
 ///
-/// Types that Weir has not, arrays among them, are refused rather than read as something else.
-pub(crate) fn parameter_type(oid: u32) -> Result<Option<ColumnType>> {
-    Ok(Some(match oid {
-        0 | UNKNOWN => return Ok(None),
+/// Types that Weir has not are refused rather than read as something else.
+pub(crate) fn parameter_type(oid: u32) -> Result<Option<ValueType>> {
+    if matches!(oid, 0 | UNKNOWN) {
+        return Ok(None);
+    }
+    let known = match element_oid(oid) {
+        _ if oid == OID => Some(ValueType::Oid),
+        _ if oid == OID_ARRAY => Some(ValueType::OidArray),
+        Some(element) => scalar_type(element).map(ValueType::Array),
+        None => scalar_type(oid).map(ValueType::Scalar),
+    };
+    known.map(Some).ok_or_else(|| {
+        Refusal::unsupported(format!("a parameter of type OID {oid}")).hint("pass text with a cast in the statement")
+    })
+}
+
+fn scalar_type(oid: u32) -> Option<ColumnType> {
+    Some(match oid {
         16 => ColumnType::Boolean,
         17 => ColumnType::Bytea,
         20 | OID => ColumnType::BigInt,
@@ -81,34 +134,40 @@ pub(crate) fn parameter_type(oid: u32) -> Result<Option<ColumnType>> {
         1700 => ColumnType::NUMERIC_DEFAULT,
         2950 => ColumnType::Uuid,
         3802 => ColumnType::Jsonb,
-        other => {
-            let name = array_name(other).map_or_else(|| format!("OID {other}"), str::to_owned);
-            return Err(Refusal::unsupported(format!("a parameter of type {name}"))
-                .hint("pass a scalar, or text with a cast in the statement"));
-        }
-    }))
-}
-
-fn array_name(oid: u32) -> Option<&'static str> {
-    Some(match oid {
-        1000 => "boolean[]",
-        1001 => "bytea[]",
-        1005 => "smallint[]",
-        1007 => "integer[]",
-        1009 => "text[]",
-        1014 | 1015 => "varchar[]",
-        1016 => "bigint[]",
-        1021 => "real[]",
-        1022 => "double precision[]",
-        1115 => "timestamp[]",
-        1182 => "date[]",
-        1183 => "time[]",
-        1185 => "timestamptz[]",
-        1187 => "interval[]",
-        1231 => "numeric[]",
-        199 => "json[]",
-        2951 => "uuid[]",
-        3807 => "jsonb[]",
         _ => return None,
     })
+}
+
+/// What an array's elements are; `None` for what is no array.
+pub(crate) fn element_oid(array: u32) -> Option<u32> {
+    Some(match array {
+        199 => 114,
+        1000 => 16,
+        1001 => 17,
+        1002 => CHAR,
+        1003 => 19,
+        1005 => 21,
+        1007 => 23,
+        1009 => 25,
+        1014 => 1042,
+        1015 => 1043,
+        1016 => 20,
+        1021 => 700,
+        1022 => 701,
+        OID_ARRAY => OID,
+        1115 => 1114,
+        1182 => 1082,
+        1183 => 1083,
+        1185 => 1184,
+        1187 => 1186,
+        1231 => 1700,
+        2951 => 2950,
+        3807 => 3802,
+        _ => return None,
+    })
+}
+
+/// Whether two OIDs are of types that are one here, as all character types are.
+pub(crate) fn is_same(left: u32, right: u32) -> bool {
+    scalar_type(left).is_some_and(|left| Some(left) == scalar_type(right)) && left != OID && right != OID
 }

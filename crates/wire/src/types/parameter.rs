@@ -1,8 +1,9 @@
 //! Bound parameters: text and binary bytes to values.
 
-use weir_model::{ColumnType, Result, Value};
+use weir_model::{ColumnType, Result, Value, ValueType};
 
 use crate::types::{
+    array_input,
     batch::Format,
     binary,
     calendar::{POSTGRES_EPOCH_DAYS, POSTGRES_EPOCH_MICROSECONDS},
@@ -18,6 +19,26 @@ use crate::types::{
 /// Reads parameter number `number` (from 1). `declared` is the OID the client gave in Parse, 0 for none.
 pub(crate) fn read(
     number: usize,
+    value_type: ValueType,
+    declared: u32,
+    format: Format,
+    input: &[u8],
+    zone: &Zone,
+) -> Result<Value> {
+    // Where the client declared nothing, it reads the type from the answer to Describe.
+    let declared = match declared {
+        0 | oid::UNKNOWN => oid::of(value_type),
+        declared => declared,
+    };
+    let value = match value_type.element() {
+        None => read_scalar(value_type.scalar().unwrap_or(ColumnType::Text), declared, format, input, zone),
+        Some(element) => array_input::read(element, declared, format, input, zone),
+    };
+    value.map_err(|refusal| refusal.context(format!("bind parameter ${number}")))
+}
+
+/// Reads a value that is no array.
+pub(crate) fn read_scalar(
     column_type: ColumnType,
     declared: u32,
     format: Format,
@@ -28,7 +49,7 @@ pub(crate) fn read(
         Format::Text => read_text_form(column_type, input, zone),
         Format::Binary => read_binary_form(column_type, declared, input),
     };
-    result.map_err(|fault| fault.refusal(column_type, input).context(format!("bind parameter ${number}")))
+    result.map_err(|fault| fault.refusal(column_type, input))
 }
 
 fn read_text_form(column_type: ColumnType, input: &[u8], zone: &Zone) -> Result<Value, Fault> {

@@ -45,6 +45,18 @@ pub(crate) enum Scalar<'a> {
     OutOfRange,
 }
 
+impl Scalar<'_> {
+    /// About how many bytes its content has; of what is short anyway, none.
+    pub(crate) fn bytes(&self) -> usize {
+        match self {
+            Scalar::Text(text) => text.len(),
+            Scalar::Bytes(bytes) => bytes.len(),
+            Scalar::List(items) => items.to_data().get_slice_memory_size().unwrap_or(usize::MAX),
+            _ => 0,
+        }
+    }
+}
+
 /// An Arrow array downcast once, from which rows are read.
 #[derive(Debug)]
 pub(crate) struct Source<'a> {

@@ -9,7 +9,7 @@ use arrow::{
 };
 use bytes::BytesMut;
 use proptest::prelude::*;
-use weir_model::{Code, ColumnType, Value};
+use weir_model::{Code, ColumnType, Value, ValueType};
 use weir_pipeline::Column;
 
 use crate::types::{
@@ -110,15 +110,16 @@ fn intervals_print_in_postgres_style() {
 #[test]
 fn byteas_and_modifiers() {
     assert_eq!(shown(|out| text::put_bytea(out, &[0, 255, 16])), "\\x00ff10");
-    assert_eq!(oid::modifier(ColumnType::Varchar(25)), 29);
-    assert_eq!(oid::modifier(ColumnType::Numeric { precision: 15, scale: 2 }), (15 << 16) + 2 + 4);
-    assert_eq!(oid::modifier(ColumnType::NUMERIC_DEFAULT), -1);
-    assert_eq!(oid::parameter_type(1007).unwrap_err().message(), "a parameter of type integer[] is not supported");
+    assert_eq!(oid::modifier(ColumnType::Varchar(25).into()), 29);
+    assert_eq!(oid::modifier(ColumnType::Numeric { precision: 15, scale: 2 }.into()), (15 << 16) + 2 + 4);
+    assert_eq!(oid::modifier(ColumnType::NUMERIC_DEFAULT.into()), -1);
+    assert_eq!(oid::parameter_type(1007).unwrap(), Some(ValueType::Array(ColumnType::Integer)));
+    assert_eq!(oid::parameter_type(600).unwrap_err().message(), "a parameter of type OID 600 is not supported");
 }
 
-fn one(array: ArrayRef, column_type: ColumnType) -> Result<String, Code> {
+fn one(array: ArrayRef, value_type: impl Into<ValueType>) -> Result<String, Code> {
     let batch = RecordBatch::try_from_iter_with_nullable([("c", array, true)]).unwrap();
-    let columns = [Column { name: "c".into(), column_type, table_oid: 0, attribute: 0 }];
+    let columns = [Column { name: "c".into(), value_type: value_type.into(), table_oid: 0, attribute: 0 }];
     let zone = Zone::named("Asia/Tokyo").unwrap();
     let encoder = BatchEncoder::new(&batch, &columns, &Formats::AllText, &zone).map_err(|refusal| refusal.code())?;
     let mut out = BytesMut::new();
@@ -135,10 +136,13 @@ fn arrow_arrays_of_other_shapes() {
     let nulls: DictionaryArray<Int32Type> = [None::<&str>].into_iter().collect();
     assert_eq!(one(Arc::new(nulls), ColumnType::Text).as_deref(), Ok("<null>"));
     let list = ListArray::from_iter_primitive::<Int64Type, _, _>([Some([Some(1), None, Some(3)])]);
-    assert_eq!(one(Arc::new(list), ColumnType::Text).as_deref(), Ok("{1,NULL,3}"));
+    assert_eq!(one(Arc::new(list), ValueType::Array(ColumnType::BigInt)).as_deref(), Ok("{1,NULL,3}"));
     let mut texts = arrow::array::ListBuilder::new(arrow::array::StringBuilder::new());
     texts.append_value([Some("a b"), Some(""), Some("null"), Some("x\"y\\z"), Some("plain")]);
-    assert_eq!(one(Arc::new(texts.finish()), ColumnType::Text).as_deref(), Ok(r#"{"a b","","null","x\"y\\z",plain}"#));
+    assert_eq!(
+        one(Arc::new(texts.finish()), ValueType::Array(ColumnType::Text)).as_deref(),
+        Ok(r#"{"a b","","null","x\"y\\z",plain}"#)
+    );
     assert_eq!(
         one(Arc::new(UInt64Array::from(vec![u64::MAX])), ColumnType::NUMERIC_DEFAULT).as_deref(),
         Ok("18446744073709551615")
@@ -157,7 +161,7 @@ fn a_row_is_all_or_nothing() {
     ])
     .unwrap();
     let columns: Vec<Column> = ["a", "b"]
-        .map(|name| Column { name: name.into(), column_type: ColumnType::Integer, table_oid: 0, attribute: 0 })
+        .map(|name| Column { name: name.into(), value_type: ColumnType::Integer.into(), table_oid: 0, attribute: 0 })
         .into();
     let zone = Zone::utc();
     let encoder = BatchEncoder::new(&batch, &columns, &Formats::AllBinary, &zone).unwrap();
@@ -173,8 +177,97 @@ fn check_round_trip(scalar: &Scalar<'_>, column_type: ColumnType, expected: &Val
         let mut out = BytesMut::new();
         let result: Result<(), crate::types::batch::Unencodable> = put(&mut out, scalar, column_type, &zone);
         result.unwrap();
-        let read = parameter::read(1, column_type, 0, format, &out, &zone).unwrap();
+        let read = parameter::read(1, column_type.into(), 0, format, &out, &zone).unwrap();
         assert_eq!(&read, expected, "{format:?} {out:?}");
+    }
+}
+
+/// An array in both formats, as a result and read back as a parameter.
+fn check_array(array: ArrayRef, element: ColumnType, declared: u32, expected: &[Value]) {
+    let zone = Zone::named("America/New_York").unwrap();
+    let lists = arrow::array::ListArray::new(
+        Arc::new(arrow::datatypes::Field::new_list_field(array.data_type().clone(), true)),
+        arrow::buffer::OffsetBuffer::from_lengths([array.len()]),
+        array,
+        None,
+    );
+    let batch = RecordBatch::try_from_iter([("c", Arc::new(lists) as ArrayRef)]).unwrap();
+    let columns = [Column { name: "c".into(), value_type: ValueType::Array(element), table_oid: 0, attribute: 0 }];
+    for (format, formats) in [(Format::Text, Formats::AllText), (Format::Binary, Formats::AllBinary)] {
+        let mut out = BytesMut::new();
+        BatchEncoder::new(&batch, &columns, &formats, &zone).unwrap().put_row(0, &mut out).unwrap();
+        // Behind the message's head, the number of fields and the field's length.
+        let read = parameter::read(1, ValueType::Array(element), declared, format, &out[11..], &zone).unwrap();
+        assert_eq!(read, Value::Array { element, elements: expected.to_vec() }, "{format:?} {out:?}");
+    }
+}
+
+#[test]
+fn arrays_round_trip() {
+    let int = Int32Array::from(vec![Some(1), None, Some(-3)]);
+    let expected = [Value::Integer(1), Value::Null(Some(ColumnType::Integer)), Value::Integer(-3)];
+    check_array(Arc::new(int), ColumnType::Integer, 1007, &expected);
+    check_array(Arc::new(Int32Array::from(Vec::<i32>::new())), ColumnType::Integer, 0, &[]);
+    let noon = TimestampMicrosecondArray::from(vec![43_200_000_000]).with_timezone("UTC");
+    check_array(Arc::new(noon), ColumnType::Timestamptz, 1185, &[Value::Timestamptz(43_200_000_000)]);
+    let id = "2b8f0dd5-3d3c-4c68-9d45-0f0a3f2ab0c1";
+    check_array(Arc::new(StringArray::from(vec![id])), ColumnType::Uuid, 2951, &[Value::Text(id.into())]);
+    let numeric = arrow::array::Decimal128Array::from(vec![-12_345]).with_precision_and_scale(10, 2).unwrap();
+    let expected = [Value::Numeric { unscaled: -12_345, precision: 5, scale: 2 }];
+    check_array(Arc::new(numeric), ColumnType::Numeric { precision: 10, scale: 2 }, 1231, &expected);
+}
+
+#[test]
+fn arrays_of_arrays_have_dimensions() {
+    let rows = |rows: [&[i32]; 2]| {
+        let lists = ListArray::from_iter_primitive::<Int32Type, _, _>(
+            rows.map(|row| Some(row.iter().copied().map(Some).collect::<Vec<_>>())),
+        );
+        let mut all = arrow::array::ListBuilder::new(arrow::array::ListBuilder::new(arrow::array::Int32Builder::new()));
+        for row in 0..arrow::array::Array::len(&lists) {
+            let values = lists.value(row);
+            let values: &Int32Array = arrow::array::AsArray::as_primitive(&values);
+            all.values().append_value(values.iter());
+        }
+        all.append(true);
+        Arc::new(all.finish()) as ArrayRef
+    };
+    let array = ValueType::Array(ColumnType::Integer);
+    assert_eq!(one(rows([&[1, 2], &[3, 4]]), array).as_deref(), Ok("{{1,2},{3,4}}"));
+    assert_eq!(one(rows([&[1, 2], &[3]]), array), Err(Code::DatatypeMismatch));
+    let batch = RecordBatch::try_from_iter([("c", rows([&[1, 2], &[3, 4]]))]).unwrap();
+    let columns = [Column { name: "c".into(), value_type: array, table_oid: 0, attribute: 0 }];
+    let mut out = BytesMut::new();
+    BatchEncoder::new(&batch, &columns, &Formats::AllBinary, &Zone::utc()).unwrap().put_row(0, &mut out).unwrap();
+    // Two dimensions, no NULL, elements of int4, both of length 2 from 1 on.
+    let head: Vec<i32> = out[11..39].chunks_exact(4).map(|word| i32::from_be_bytes(word.try_into().unwrap())).collect();
+    assert_eq!(head, [2, 0, 23, 2, 1, 2, 1]);
+}
+
+#[test]
+fn broken_arrays_are_refused() {
+    let check = |declared: u32, format: Format, input: &[u8], code: Code| {
+        let array = ValueType::Array(ColumnType::Integer);
+        let refusal = parameter::read(1, array, declared, format, input, &Zone::utc()).unwrap_err();
+        assert_eq!(refusal.code(), code, "{input:?}");
+    };
+    check(0, Format::Text, b"1,2", Code::InvalidTextRepresentation);
+    check(0, Format::Text, b"{1,x}", Code::InvalidTextRepresentation);
+    check(0, Format::Text, b"{{1}}", Code::Unsupported);
+    check(0, Format::Text, b"{\xff}", Code::InvalidByteSequence);
+    let words = |words: &[i32]| words.iter().flat_map(|word| word.to_be_bytes()).collect::<Vec<u8>>();
+    check(1007, Format::Binary, &words(&[1, 0, 20, 0, 1]), Code::DatatypeMismatch);
+    check(0, Format::Binary, &words(&[2, 0, 23, 1, 1, 1, 1, 4, 7]), Code::Unsupported);
+    for broken in [
+        &words(&[1, 0])[..],
+        &words(&[-1, 0, 23]),
+        &words(&[1, 0, 23, i32::MAX, 1]),
+        &words(&[1, 0, 23, -1, 1]),
+        &words(&[1, 0, 23, 1, 1, 100, 7]),
+        &words(&[1, 0, 23, 1, 1, 4, 7, 8]),
+        &words(&[0, 0, 23, 1]),
+    ] {
+        check(0, Format::Binary, broken, Code::InvalidBinaryRepresentation);
     }
 }
 
@@ -239,6 +332,21 @@ proptest! {
     }
 
     #[test]
+    fn arrays_of_text_round_trip(values in prop::collection::vec(prop::option::of("[^\0]*"), 0..5)) {
+        let element = ColumnType::Text;
+        let expected: Vec<Value> =
+            values.iter().map(|text| text.clone().map_or(Value::Null(Some(element)), Value::Text)).collect();
+        check_array(Arc::new(StringArray::from(values)), element, 1009, &expected);
+    }
+
+    #[test]
+    fn no_bytes_of_an_array_panic(input in prop::collection::vec(any::<u8>(), 0..60)) {
+        for format in [Format::Text, Format::Binary] {
+            let _ = parameter::read(1, ValueType::Array(ColumnType::Text), 0, format, &input, &Zone::utc());
+        }
+    }
+
+    #[test]
     fn texts_and_bytes_round_trip(
         value in "[^\0]*",
         bytes in prop::collection::vec(any::<u8>(), 0..100),
@@ -260,7 +368,7 @@ proptest! {
         for column_type in ALL {
             for format in [Format::Text, Format::Binary] {
                 for input in [&bytes[..], text.as_bytes()] {
-                    let _ = parameter::read(1, column_type, 0, format, input, &Zone::utc());
+                    let _ = parameter::read(1, column_type.into(), 0, format, input, &Zone::utc());
                 }
             }
         }
@@ -290,8 +398,8 @@ const ALL: [ColumnType; 18] = [
 
 #[test]
 fn parameter_errors_name_their_place() {
-    let check = |column_type, format, input: &[u8], code, message: &str| {
-        let refusal = parameter::read(3, column_type, 0, format, input, &Zone::utc()).unwrap_err();
+    let check = |column_type: ColumnType, format, input: &[u8], code, message: &str| {
+        let refusal = parameter::read(3, column_type.into(), 0, format, input, &Zone::utc()).unwrap_err();
         assert_eq!((refusal.code(), refusal.message()), (code, message));
         assert_eq!(refusal.context_line(), Some("bind parameter $3"));
     };
@@ -339,7 +447,7 @@ fn parameter_errors_name_their_place() {
         "an infinite date or timestamp is not supported",
     );
     let long = "x".repeat(500);
-    let refusal = parameter::read(1, ColumnType::Uuid, 0, text, long.as_bytes(), &Zone::utc()).unwrap_err();
+    let refusal = parameter::read(1, ColumnType::Uuid.into(), 0, text, long.as_bytes(), &Zone::utc()).unwrap_err();
     assert!(refusal.message().len() < 200, "{}", refusal.message());
 }
 

@@ -50,6 +50,14 @@ async fn several_statements_are_one_transaction() {
     let answers = client.ask(&[query("begin; insert; commit")]).await;
     assert_eq!(answers, ["C BEGIN", "C INSERT 0 1", "C COMMIT", "Z Idle"]);
     assert_eq!(events(&running), ["run begin", "run insert", "run commit"]);
+
+    // What came before a BEGIN belongs to its transaction; what comes after a COMMIT begins another one.
+    let answers = client.ask(&[query("insert; begin; insert; rollback")]).await;
+    assert_eq!(answers, ["C INSERT 0 1", "C BEGIN", "C INSERT 0 1", "C ROLLBACK", "Z Idle"]);
+    assert_eq!(events(&running), ["begin implicit", "run insert", "run begin", "run insert", "run rollback"]);
+    client.ask(&[query("begin; insert; commit; insert; insert")]).await;
+    let expected = ["run commit", "begin implicit", "run insert", "run insert", "end implicit"];
+    assert_eq!(events(&running)[2..], expected);
 }
 
 #[tokio::test]
@@ -120,6 +128,18 @@ async fn a_pipeline_before_one_sync_is_one_transaction() {
     assert_eq!(answers.last().unwrap(), "Z Idle");
     assert_eq!(answers.len(), 7);
     assert_eq!(events(&running), ["begin implicit", "run insert", "run nonsense", "failure", "end implicit"]);
+    // A BEGIN among them makes their transaction an explicit one, which a ROLLBACK takes back as a whole.
+    let pipelined = |texts: &[&str]| -> Vec<_> {
+        let one = |text: &&str| [parse("", text, &[]), bind("", "", &[], &[], &[]), execute("", 0)];
+        texts.iter().flat_map(one).chain([sync()]).collect()
+    };
+    let answers = client.ask(&pipelined(&["insert", "begin", "insert"])).await;
+    assert_eq!(answers.last().unwrap(), "Z Transaction");
+    assert_eq!(events(&running), ["begin implicit", "run insert", "run begin", "run insert"]);
+    let answers = client.ask(&pipelined(&["rollback", "insert", "insert"])).await;
+    assert_eq!(answers.last().unwrap(), "Z Idle");
+    let expected = ["run rollback", "begin implicit", "run insert", "run insert", "end implicit"];
+    assert_eq!(events(&running), expected);
     // What follows an error up to Sync was not done.
     let answers = client.ask(&[describe(b'S', "never"), sync()]).await;
     assert_eq!(answers, ["E ERROR 26000 prepared statement \"never\" does not exist", "Z Idle"]);
@@ -162,11 +182,8 @@ async fn names_and_their_rules() {
         "E ERROR 08P01 bind message supplies 1 parameters, but prepared statement \"a\" requires 0",
     )
     .await;
-    check(
-        &[parse("", "echo integer", &[1007]), sync()],
-        "E ERROR 0A000 a parameter of type integer[] is not supported",
-    )
-    .await;
+    check(&[parse("", "echo integer", &[600]), sync()], "E ERROR 0A000 a parameter of type OID 600 is not supported")
+        .await;
     check(
         &[parse("", "echo integer", &[]), bind("", "", &[Some(b"x")], &[], &[]), sync()],
         "E ERROR 22P02 invalid input syntax for type integer: \"x\"",
@@ -208,6 +225,7 @@ async fn row_limits_suspend_and_resume() {
     let answers =
         client.ask(&[parse("", "rows 5 by 3", &[]), bind("p", "", &[], &[], &[]), execute("p", 2), sync()]).await;
     assert_eq!(answers, ["ParseComplete", "BindComplete", "D 1", "D 2", "PortalSuspended", "Z Transaction"]);
+    assert!(events(&running).contains(&"suspend".to_owned()));
     assert_eq!(client.ask(&[execute("p", 2), sync()]).await, ["D 3", "D 4", "PortalSuspended", "Z Transaction"]);
     assert_eq!(client.ask(&[execute("p", 2), sync()]).await, ["D 5", "C SELECT 1", "Z Transaction"]);
     assert_eq!(client.ask(&[execute("p", 2), sync()]).await, ["C SELECT 0", "Z Transaction"]);
@@ -225,6 +243,9 @@ async fn flush_sends_without_ending_the_cycle() {
     assert_eq!(client.answers(3).await, ["ParseComplete", "t [25]", "T c0:25/0"]);
     client.send(&[bind("", "s", &[Some(b"x")], &[], &[]), execute("", 0), flush()]).await;
     assert_eq!(client.answers(3).await, ["BindComplete", "D x", "C SELECT 1"]);
+    // An error does not wait for Sync either.
+    client.send(&[parse("", "fail", &[]), describe(b'S', ""), flush()]).await;
+    assert_eq!(client.answers(1).await, ["E ERROR 42P01 relation \"x\" does not exist"]);
     assert_eq!(client.ask(&[sync()]).await, ["Z Idle"]);
     assert_eq!(events(&running), ["begin implicit", "run echo text", "end implicit"]);
 }
@@ -256,6 +277,13 @@ async fn copy_in_that_fails() {
     client.send(&[query("copy from integer text"), query("select 1")]).await;
     let answers = client.until_ready().await;
     assert_eq!(answers, ["G 1", "E ERROR 08P01 unexpected message Query during COPY from stdin", "Z Idle"]);
+    // Its time runs while it waits for its client.
+    assert_eq!(client.ask(&[query("patience 50")]).await, ["C SET", "Z Idle"]);
+    client.send(&[query("copy from integer text"), copy_data("1\n")]).await;
+    let answers = client.until_ready().await;
+    assert_eq!(answers, ["G 1", "E ERROR 57014 out of time", "Z Idle"]);
+    client.send(&[copy_data("2\n"), copy_done()]).await;
+    assert_eq!(client.ask(&[query("patience 60000")]).await, ["C SET", "Z Idle"]);
     // The session is still of use.
     assert_eq!(client.ask(&[query("select 1")]).await.len(), 4);
 

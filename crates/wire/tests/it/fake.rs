@@ -10,27 +10,22 @@ use std::{
     time::Duration,
 };
 
-use arrow::{
-    array::{
-        ArrayRef, BinaryViewArray, BooleanArray, Date32Array, Decimal128Array, Float32Array, Float64Array, Int16Array,
-        Int32Array, Int64Array, IntervalMonthDayNanoArray, StringViewArray, Time64MicrosecondArray,
-        TimestampMicrosecondArray,
-    },
-    datatypes::IntervalMonthDayNano,
-    record_batch::RecordBatch,
-};
+use arrow::{array::Int32Array, record_batch::RecordBatch};
 use async_trait::async_trait;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use weir_model::{
     Claims, ClientAddress, Code, ColumnType, CredentialId, CredentialKind, Identity, OrgName, Refusal, Result, Value,
+    ValueType,
 };
-use weir_pipeline::{Column, CommandTag, CopyFormat, CopyOptions, TransactionStatus};
+use weir_pipeline::{Column, CommandTag, CopyOptions, TransactionStatus};
 use weir_wire::{
     Authenticator, Backend, BackendCopyIn, BackendReply, BackendRows, BackendSession, Canceller, Deallocate,
     LoginRequest, Server, ServerOptions,
 };
+
+use crate::fake_values::{array, batch, columns, copy_options, integer_column};
 
 #[derive(Debug, Default)]
 pub struct Fake {
@@ -104,6 +99,7 @@ impl Backend for Fake {
             changes: Vec::new(),
             events: Arc::clone(&self.events),
             copied: Arc::clone(&self.copied),
+            patience: None,
         };
         session.note(format!("connect {client} agent_id={:?}", claims.agent_id));
         Ok(session)
@@ -144,6 +140,8 @@ pub struct Session {
     changes: Vec<(&'static str, String)>,
     events: Arc<Mutex<Vec<String>>>,
     copied: Arc<Mutex<Vec<RecordBatch>>>,
+    /// How long a COPY waits for its client.
+    patience: Option<Duration>,
 }
 
 impl Session {
@@ -151,7 +149,25 @@ impl Session {
         self.events.lock().push(event.into());
     }
 
+    /// Where something large was done.
+    fn note_thread(&self, what: &str, bytes: usize) {
+        if bytes > 16 * 1024 {
+            self.note(format!("{what} on {}", std::thread::current().name().unwrap_or_default()));
+        }
+    }
+
     async fn perform(&mut self, text: &str, values: Vec<Value>) -> Result<BackendReply<Session>> {
+        self.note_thread(
+            "perform",
+            text.len()
+                + values
+                    .iter()
+                    .map(|value| match value {
+                        Value::Text(text) => text.len(),
+                        _ => 0,
+                    })
+                    .sum::<usize>(),
+        );
         self.stop.raised.store(false, Ordering::SeqCst);
         self.note(format!("run {text}"));
         let words: Vec<&str> = text.split_whitespace().collect();
@@ -171,6 +187,14 @@ impl Session {
             ["rollback" | "ROLLBACK"] => {
                 self.status = TransactionStatus::Idle;
                 done("ROLLBACK")
+            }
+            ["patience", milliseconds] => {
+                self.patience = Some(Duration::from_millis(milliseconds.parse().unwrap()));
+                done("SET")
+            }
+            ["block", milliseconds] => {
+                std::thread::sleep(Duration::from_millis(milliseconds.parse().unwrap()));
+                done("BLOCK")
             }
             ["insert"] => done("INSERT 0 1"),
             ["deallocate", "all"] => done("DEALLOCATE ALL"),
@@ -194,6 +218,8 @@ impl Session {
                 options: copy_options(format),
                 rows: 0,
                 copied: Arc::clone(&self.copied),
+                events: Arc::clone(&self.events),
+                patience: self.patience,
             })),
             ["copy", "to", types, format] => Ok(BackendReply::CopyOut {
                 options: copy_options(format),
@@ -257,66 +283,10 @@ fn output(words: &[&str]) -> Option<Arc<[Column]>> {
     }
 }
 
-fn integer_column() -> Arc<[Column]> {
-    columns("integer")
-}
-
-/// `integer|text`: columns c0, c1 of these types.
-fn columns(types: &str) -> Arc<[Column]> {
-    let column = |(index, tag): (usize, &str)| Column {
-        name: format!("c{index}"),
-        column_type: ColumnType::from_tag(&tag.replace('_', " ")).unwrap(),
-        table_oid: 0,
-        attribute: 0,
-    };
-    types.split('|').enumerate().map(column).collect()
-}
-
-fn copy_options(format: &str) -> CopyOptions {
-    let csv = format == "csv";
-    CopyOptions {
-        format: if csv { CopyFormat::Csv } else { CopyFormat::Text },
-        delimiter: if csv { b',' } else { b'\t' },
-        null: if csv { String::new() } else { "\\N".into() },
-        header: false,
-        quote: b'"',
-        escape: b'"',
-        force_quote: Vec::new(),
-    }
-}
-
-fn batch(columns: &[Column], arrays: Vec<ArrayRef>) -> RecordBatch {
-    let named = columns.iter().zip(arrays).map(|(column, array)| (column.name.clone(), array, true));
-    RecordBatch::try_from_iter_with_nullable(named).unwrap()
-}
-
-fn array(value: Value) -> ArrayRef {
-    match value {
-        Value::Null(_) => Arc::new(arrow::array::NullArray::new(1)),
-        Value::Boolean(value) => Arc::new(BooleanArray::from(vec![value])),
-        Value::SmallInt(value) => Arc::new(Int16Array::from(vec![value])),
-        Value::Integer(value) => Arc::new(Int32Array::from(vec![value])),
-        Value::BigInt(value) => Arc::new(Int64Array::from(vec![value])),
-        Value::Real(value) => Arc::new(Float32Array::from(vec![value])),
-        Value::Double(value) => Arc::new(Float64Array::from(vec![value])),
-        Value::Numeric { unscaled, precision, scale } => {
-            Arc::new(Decimal128Array::from(vec![unscaled]).with_precision_and_scale(precision, scale).unwrap())
-        }
-        Value::Text(value) => Arc::new(StringViewArray::from(vec![value])),
-        Value::Bytea(value) => Arc::new(BinaryViewArray::from_iter_values([value])),
-        Value::Date(value) => Arc::new(Date32Array::from(vec![value])),
-        Value::Time(value) => Arc::new(Time64MicrosecondArray::from(vec![value])),
-        Value::Timestamp(value) | Value::Timestamptz(value) => Arc::new(TimestampMicrosecondArray::from(vec![value])),
-        Value::Interval { months, days, nanoseconds } => {
-            Arc::new(IntervalMonthDayNanoArray::from(vec![IntervalMonthDayNano { months, days, nanoseconds }]))
-        }
-    }
-}
-
 #[derive(Clone)]
 pub struct Prepared {
     text: String,
-    parameters: Vec<ColumnType>,
+    parameters: Vec<ValueType>,
     columns: Option<Arc<[Column]>>,
 }
 
@@ -365,7 +335,8 @@ impl BackendSession for Session {
         }
     }
 
-    fn parse(&self, text: &str) -> Result<Vec<String>> {
+    async fn parse(&self, text: &str) -> Result<Vec<String>> {
+        self.note_thread("parse", text.len());
         if text.contains('(') {
             return Err(Refusal::new(Code::SyntaxError, "syntax error at or near \"(\"").at(1));
         }
@@ -383,7 +354,7 @@ impl BackendSession for Session {
         }
     }
 
-    async fn prepare(&mut self, parsed: String, declared: Vec<Option<ColumnType>>) -> Result<Prepared> {
+    async fn prepare(&mut self, parsed: String, declared: Vec<Option<ValueType>>) -> Result<Prepared> {
         if parsed == "fail" {
             return Err(Refusal::new(Code::UndefinedTable, "relation \"x\" does not exist"));
         }
@@ -391,19 +362,19 @@ impl BackendSession for Session {
         let columns = output(&words);
         let parameters = match words.as_slice() {
             ["echo", _] => {
-                let inferred = columns.iter().flat_map(|columns| columns.iter()).map(|column| column.column_type);
+                let inferred = columns.iter().flat_map(|columns| columns.iter()).map(|column| column.value_type);
                 inferred
                     .enumerate()
                     .map(|(index, inferred)| declared.get(index).copied().flatten().unwrap_or(inferred))
                     .collect()
             }
-            ["wide", count] => vec![ColumnType::Integer; count.parse().unwrap()],
+            ["wide", count] => vec![ColumnType::Integer.into(); count.parse().unwrap()],
             _ => Vec::new(),
         };
         Ok(Prepared { parameters, columns, text: parsed })
     }
 
-    fn parameters(prepared: &Prepared) -> &[ColumnType] {
+    fn parameters(prepared: &Prepared) -> &[ValueType] {
         &prepared.parameters
     }
 
@@ -503,6 +474,10 @@ impl BackendRows for Rows {
     fn tag(&self, rows_sent: u64) -> CommandTag {
         CommandTag(format!("SELECT {rows_sent}"))
     }
+
+    fn suspend(&mut self) {
+        self.events.lock().push("suspend".into());
+    }
 }
 
 impl Drop for Rows {
@@ -518,6 +493,8 @@ pub struct CopyIn {
     options: CopyOptions,
     rows: usize,
     copied: Arc<Mutex<Vec<RecordBatch>>>,
+    events: Arc<Mutex<Vec<String>>>,
+    patience: Option<Duration>,
 }
 
 impl BackendCopyIn for CopyIn {
@@ -535,7 +512,18 @@ impl BackendCopyIn for CopyIn {
         "t"
     }
 
+    async fn interrupted(&mut self) -> Refusal {
+        match self.patience {
+            Some(patience) => tokio::time::sleep(patience).await,
+            None => std::future::pending().await,
+        }
+        Refusal::new(Code::StatementTimeout, "out of time")
+    }
+
     async fn push(&mut self, batch: RecordBatch) -> Result<()> {
+        if batch.num_rows() > 1000 {
+            self.events.lock().push(format!("push on {}", std::thread::current().name().unwrap_or_default()));
+        }
         self.rows += batch.num_rows();
         self.copied.lock().push(batch);
         Ok(())
@@ -546,7 +534,7 @@ impl BackendCopyIn for CopyIn {
         Ok(CommandTag(format!("COPY {}", self.rows)))
     }
 
-    fn fail(self, session: &mut Session, refusal: Refusal) -> Refusal {
+    async fn fail(self, session: &mut Session, refusal: Refusal) -> Refusal {
         session.note(format!("copy failed: {}", refusal.message()));
         refusal
     }

@@ -13,6 +13,8 @@ mod client;
 mod conversations;
 mod driver;
 mod fake;
+mod fake_values;
 mod hostile;
 mod login;
+mod slow_lane;
 mod stopping;

@@ -17,9 +17,12 @@ pub(super) const ALL: &[Definition] = &[
     Definition::strict(&["pg_is_other_temp_schema"], Shape::Bool, |_, _| Ok(false.into())),
     // The engine's own takes literal names only; clients ask of parameters and of pg_settings' rows.
     Definition::strict(&["current_setting"], Shape::Text, current_setting),
-    Definition::lax(&["set_config"], Shape::Text, |_, _| {
+    Definition::lax(&["set_config"], Shape::Text, |objects, arguments| {
+        current_setting(objects, arguments.get(..1).unwrap_or_default())?;
         Err(Refusal::unsupported("set_config()").hint("change the setting with SET"))
     }),
+    // There are no advisory locks, so none is left when this is done.
+    Definition::lax(&["pg_advisory_unlock_all"], Shape::Text, |_, _| Ok("".into())),
     Definition::lax(&["getdatabaseencoding"], Shape::Text, |_, _| Ok("UTF8".into())),
     Definition::lax(&["pg_client_encoding"], Shape::Text, |_, _| Ok("UTF8".into())),
     Definition::strict(&["pg_encoding_to_char"], Shape::Text, |_, arguments| {

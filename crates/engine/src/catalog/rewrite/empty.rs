@@ -3,12 +3,14 @@
 //! Clients ask of triggers, policies, publications and the like in queries that DataFusion cannot plan. Their true answer
 //! is known without: an inner join with a relation that has no rows has no rows.
 
+use std::ops::ControlFlow;
+
 use sqlparser::ast::{
     BinaryOperator, Expr, Ident, JoinOperator, OrderByKind, Query, Select, SelectItem, SetExpr, TableFactor,
-    TableWithJoins,
+    TableWithJoins, VisitorMut,
 };
 
-use super::{Known, factors, scope, tree};
+use super::{Known, factors, scope, tree, walk};
 use crate::catalog;
 
 /// Columns of arrays that are NULL in every row of these catalogs: access lists and options.
@@ -127,6 +129,61 @@ pub(super) fn simplify(select: &mut Select) {
     }
     select.selection = Some(tree::boolean(false));
     select.having = None;
+}
+
+/// Kinds of types that are not here: no table has a type of its own, and there are neither domains nor enumerations.
+const ABSENT_TYPE_KINDS: &[&str] = &["c", "d", "e"];
+
+/// Takes the branches that are never taken out of the outputs' CASEs: what stands in them may have no plan.
+pub(super) fn drop_dead_branches(select: &mut Select, known: &Known) {
+    let from = select.from.clone();
+    walk(&mut select.projection, &mut DeadBranches { from: &from, known, depth: 0 });
+}
+
+struct DeadBranches<'a> {
+    from: &'a [TableWithJoins],
+    known: &'a Known,
+    depth: usize,
+}
+
+impl VisitorMut for DeadBranches<'_> {
+    type Break = ();
+
+    fn pre_visit_query(&mut self, _: &mut Query) -> ControlFlow<()> {
+        self.depth += 1;
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_query(&mut self, _: &mut Query) -> ControlFlow<()> {
+        self.depth -= 1;
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        if self.depth == 0
+            && let Expr::Case { operand: None, conditions, else_result, .. } = expr
+        {
+            conditions.retain(|branch| !asks_for_absent_types(&branch.condition, self.from, self.known));
+            if conditions.is_empty() {
+                let answer = else_result.take().map_or_else(tree::null, |answer| *answer);
+                *expr = answer;
+            }
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+fn asks_for_absent_types(condition: &Expr, from: &[TableWithJoins], known: &Known) -> bool {
+    match condition {
+        Expr::Nested(inner) => asks_for_absent_types(inner, from, known),
+        Expr::BinaryOp { left, op: BinaryOperator::Eq, right } => {
+            tree::is_column(left)
+                && tree::output_name(left) == "typtype"
+                && tree::string_of(right).is_some_and(|kind| ABSENT_TYPE_KINDS.contains(&kind))
+                && scope::is_of_relation(left, "pg_type", from, known)
+        }
+        _ => false,
+    }
 }
 
 fn is_value(expr: &Expr) -> bool {

@@ -288,10 +288,20 @@ fn cast(inner: &mut Box<Expr>, data_type: &mut DataType) -> Option<Expr> {
     if let Some(array) = literals::typed_array(inner, data_type) {
         return Some(array);
     }
-    if let Some(plain) = plain_type(data_type) {
+    // A client reads what type its parameter has, and sends it so.
+    let is_parameter =
+        matches!(inner.as_ref(), Expr::Value(ValueWithSpan { value: Value::Placeholder(_), .. })) && is_oid(data_type);
+    if let Some(plain) = plain_type(data_type).filter(|_| !is_parameter) {
         *data_type = plain;
     }
     None
+}
+
+fn is_oid(data_type: &DataType) -> bool {
+    match data_type {
+        DataType::Array(ArrayElemTypeDef::SquareBracket(element, _)) => is_oid(element),
+        other => type_name(other).is_some_and(|name| name == "oid"),
+    }
 }
 
 /// Columns of `int2vector` and `oidvector`, whose subscripts begin at 0, where those of a list here begin at 1.

@@ -135,6 +135,14 @@ pub(super) fn is_of_relation(column: &Expr, name: &str, from: &[TableWithJoins],
 }
 
 impl Source {
+    /// The catalog relation that it is, if it goes by that name.
+    pub(super) fn catalog_called(&self, qualifier: &[String]) -> Option<&'static Layout> {
+        match self.columns {
+            Columns::Catalog(layout) if self.qualifiers.iter().any(|known| known == qualifier) => Some(layout),
+            _ => None,
+        }
+    }
+
     fn has_column(&self, name: &str) -> bool {
         match &self.columns {
             Columns::Catalog(layout) => layout.has_column(name),

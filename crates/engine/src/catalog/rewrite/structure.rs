@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 
 use sqlparser::ast::{Expr, Query, Select, Statement, VisitorMut};
 
-use super::{Known, correlated, empty, tree, walk};
+use super::{Known, correlated, empty, system_columns, tree, walk};
 
 pub(super) fn rewrite(statement: &mut Statement, known: &Known) {
     walk(statement, &mut Structure { known, joined: 0 });
@@ -20,9 +20,11 @@ impl VisitorMut for Structure<'_> {
     type Break = ();
 
     fn post_visit_select(&mut self, select: &mut Select) -> ControlFlow<()> {
+        system_columns::answer(select, self.known);
         if empty::is_empty_select(select, self.known) {
             empty::simplify(select);
         } else {
+            empty::drop_dead_branches(select, self.known);
             self.answer_subqueries(select);
         }
         ControlFlow::Continue(())
