@@ -4,18 +4,23 @@
 //!   without their casts, takes what PostgreSQL takes; ORDER BY finds them by position, text or name.
 //! - A small number that is an output by itself is an integer, not a bigint.
 //! - `mod(a, b)`, `a ^ b`, `age(a)`, `x = ANY('{…}')`, `x = ANY($1)` and `x <> ALL(…)`.
+//! - `x AT TIME ZONE z`, LIKE with an escape character, SIMILAR TO, comparisons of rows, RIGHT JOIN with USING.
 //! - EXISTS as a value, which DataFusion plans as a condition only.
+
+mod joins;
+mod rows;
 
 use std::ops::ControlFlow;
 
 use weir_model::fold_identifier;
 use weir_sql::ast::{
     BinaryOperator, CastKind, DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList,
-    FunctionArguments, Ident, ObjectName, ObjectNamePart, OrderByKind, Query, SelectItem, SetExpr, UnaryOperator,
-    Value, VisitMut, VisitorMut,
+    FunctionArguments, Ident, ObjectName, ObjectNamePart, OrderByKind, Query, Select, SelectItem, SetExpr,
+    UnaryOperator, Value, VisitMut, VisitorMut,
 };
 
 use crate::{
+    functions::{LIKE_ESCAPE, SIMILAR_ESCAPE},
     naming::{HIDDEN, OutputNames, name_of, names_of},
     tree,
 };
@@ -45,6 +50,9 @@ impl VisitorMut for Rewrite {
 
     fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
         let hidden = std::mem::replace(&mut self.outermost, false);
+        if let Some(with) = query.with.as_mut().filter(|with| with.recursive) {
+            with.cte_tables.iter_mut().for_each(|cte| type_first_term(&mut cte.query.body));
+        }
         match query.body.as_mut() {
             SetExpr::Select(select) => {
                 let outputs = name_items(&mut select.projection, hidden);
@@ -57,11 +65,33 @@ impl VisitorMut for Rewrite {
         ControlFlow::Continue(())
     }
 
+    fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<()> {
+        select.from.iter_mut().for_each(joins::turn_right_joins);
+        ControlFlow::Continue(())
+    }
+
     fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
         if let Some(rewritten) = rewritten(expr) {
             *expr = rewritten;
         }
         ControlFlow::Continue(())
+    }
+}
+
+/// The first term of a recursive query gives its columns their types.
+fn type_first_term(body: &mut SetExpr) {
+    match body {
+        SetExpr::SetOperation { left, .. } => type_first_term(left),
+        SetExpr::Select(select) => {
+            for item in &mut select.projection {
+                if let SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } = item
+                    && is_small_integer(expr)
+                {
+                    *expr = cast(expr.clone(), DataType::Integer(None));
+                }
+            }
+        }
+        _ => {}
     }
 }
 
@@ -175,6 +205,43 @@ fn rewritten(expr: &Expr) -> Option<Expr> {
     match expr {
         Expr::BinaryOp { left, op: BinaryOperator::PGExp, right } => {
             Some(call("power", vec![left.as_ref().clone(), right.as_ref().clone()]))
+        }
+        Expr::BinaryOp { left, op, right } => match (left.as_ref(), right.as_ref()) {
+            (Expr::Tuple(left), Expr::Tuple(right)) => rows::comparison(left, op, right),
+            _ => None,
+        },
+        Expr::InList { expr, list, negated } => match expr.as_ref() {
+            Expr::Tuple(row) => {
+                let member = rows::membership(row, list)?;
+                Some(if *negated { Expr::UnaryOp { op: UnaryOperator::Not, expr: Box::new(member) } } else { member })
+            }
+            _ => None,
+        },
+        Expr::AtTimeZone { timestamp, time_zone } => {
+            Some(call("timezone", vec![time_zone.as_ref().clone(), timestamp.as_ref().clone()]))
+        }
+        Expr::Like { escape_char: Some(escape), negated, any, expr, pattern } => Some(Expr::Like {
+            negated: *negated,
+            any: *any,
+            expr: expr.clone(),
+            pattern: Box::new(call(LIKE_ESCAPE, vec![pattern.as_ref().clone(), Expr::Value(escape.clone())])),
+            escape_char: None,
+        }),
+        Expr::ILike { escape_char: Some(escape), negated, any, expr, pattern } => Some(Expr::ILike {
+            negated: *negated,
+            any: *any,
+            expr: expr.clone(),
+            pattern: Box::new(call(LIKE_ESCAPE, vec![pattern.as_ref().clone(), Expr::Value(escape.clone())])),
+            escape_char: None,
+        }),
+        Expr::SimilarTo { negated, expr, pattern, escape_char } => {
+            let backslash = || Value::SingleQuotedString("\\".to_owned()).into();
+            let escape = Expr::Value(escape_char.clone().unwrap_or_else(backslash));
+            Some(Expr::BinaryOp {
+                left: expr.clone(),
+                op: if *negated { BinaryOperator::PGRegexNotMatch } else { BinaryOperator::PGRegexMatch },
+                right: Box::new(call(SIMILAR_ESCAPE, vec![pattern.as_ref().clone(), escape])),
+            })
         }
         Expr::Function(function) if named(function, "mod") => {
             let (left, right) = two_arguments(function)?;

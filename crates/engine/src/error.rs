@@ -31,7 +31,7 @@ pub(crate) fn plan_refusal(error: &DataFusionError) -> Refusal {
 
 pub(crate) fn refusal(error: &DataFusionError, values: Values) -> Refusal {
     if let Some(ours) = find::<Refusal>(error) {
-        return ours.clone();
+        return withheld(ours, values);
     }
     let root = match error {
         DataFusionError::Collection(errors) => errors.first().map_or(error, |first| first.find_root()),
@@ -54,6 +54,16 @@ pub(crate) fn refusal(error: &DataFusionError, values: Values) -> Refusal {
         }
         other => internal(other),
     }
+}
+
+/// Class 22, data exceptions: their messages repeat the value.
+fn withheld(refusal: &Refusal, values: Values) -> Refusal {
+    let code = refusal.code();
+    if values == Values::Shown || !code.sqlstate().0.starts_with("22") {
+        return refusal.clone();
+    }
+    Refusal::new(code, format!("the statement failed on a value: {}", code.as_str().replace('_', " ")))
+        .detail("the value is withheld: the statement reads masked columns")
 }
 
 /// The first error of type `E` among `error` and its causes.
@@ -95,7 +105,7 @@ pub(crate) fn arrow_refusal(error: &ArrowError, values: Values) -> Refusal {
         ArrowError::IoError(text, _) if text.contains("disk space") => exhausted(text),
         ArrowError::IoError(text, error) => io(text, error.kind()),
         ArrowError::ExternalError(inner) => match inner.downcast_ref::<Refusal>() {
-            Some(ours) => ours.clone(),
+            Some(ours) => withheld(ours, values),
             None => internal(error),
         },
         other => internal(other),
@@ -383,6 +393,10 @@ mod tests {
         let error = ArrowError::CastError("Cannot cast string 'secret' to value of Int32 type".into());
         let refusal = arrow_refusal(&error, Values::Withheld);
         assert!(!refusal.message().contains("secret") && !refusal.detail_line().contains("secret"), "{refusal:?}");
+        let ours = Refusal::new(Code::InvalidTextRepresentation, "invalid input syntax for type integer: \"secret\"");
+        let refusal = super::refusal(&external(ours), Values::Withheld);
+        assert!(!format!("{refusal:?}").contains("secret"), "{refusal:?}");
+        assert_eq!(refusal.code(), Code::InvalidTextRepresentation);
     }
 
     #[test]

@@ -1,11 +1,11 @@
 //! Bound parameters: from the wire's values to the scalars of a plan.
 
 use arrow::{
-    array::{Array, ArrayRef, IntervalMonthDayNanoArray},
+    array::Array,
     datatypes::{DataType, IntervalMonthDayNano},
 };
 use datafusion::common::ScalarValue;
-use weir_model::{Code, ColumnType, Refusal, Result, Value};
+use weir_model::{Code, ColumnType, Refusal, Result, Value, text::zone::Zone};
 use weir_store::arrow_type;
 
 use crate::coerce;
@@ -43,7 +43,7 @@ fn null_of(column_type: ColumnType) -> Result<ScalarValue> {
 ///
 /// # Errors
 /// As PostgreSQL's input functions and assignment casts: `invalid_text_representation`, `numeric_out_of_range`, ….
-pub(crate) fn parameter(value: &Value, column_type: ColumnType, number: usize) -> Result<ScalarValue> {
+pub(crate) fn parameter(value: &Value, column_type: ColumnType, number: usize, zone: &Zone) -> Result<ScalarValue> {
     let own = scalar(value)?;
     let target = arrow_type(column_type);
     if own.data_type() == target && !needs_check(column_type) {
@@ -53,7 +53,7 @@ pub(crate) fn parameter(value: &Value, column_type: ColumnType, number: usize) -
         return null_of(column_type);
     }
     let array = own.to_array().map_err(|_| Refusal::new(Code::Internal, "a parameter has no array form"))?;
-    let array = coerce::to_type(&array, column_type, coerce::Context::Parameter(number))?;
+    let array = coerce::to_type(&array, column_type, coerce::Context::Parameter(number), zone)?;
     ScalarValue::try_from_array(&array, 0)
         .map_err(|_| Refusal::new(Code::Internal, "a parameter could not be read back"))
 }
@@ -93,11 +93,6 @@ pub(crate) fn value_of(scalar: &ScalarValue) -> Option<Value> {
         ScalarValue::TimestampNanosecond(Some(nanos), None) if nanos % 1000 == 0 => Value::Timestamp(nanos / 1000),
         _ => return None,
     })
-}
-
-/// An array of one interval; Arrow's cast has no way from text.
-pub(crate) fn intervals(values: Vec<Option<IntervalMonthDayNano>>) -> ArrayRef {
-    std::sync::Arc::new(IntervalMonthDayNanoArray::from(values))
 }
 
 /// Whether the array holds only NULLs, whatever its type.

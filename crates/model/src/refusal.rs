@@ -81,6 +81,12 @@ codes! {
     InvalidBinaryRepresentation = "invalid_binary_representation", "22P03";
     InvalidByteSequence = "invalid_byte_sequence", "22021";
     InvalidDatetime = "invalid_datetime", "22007";
+    DatetimeOverflow = "datetime_field_overflow", "22008";
+    InvalidLogarithm = "invalid_logarithm", "2201E";
+    InvalidPower = "invalid_power", "2201F";
+    InvalidEscape = "invalid_escape_sequence", "22025";
+    IntervalOverflow = "interval_field_overflow", "22015";
+    CannotCoerce = "cannot_coerce", "42846";
     NumericOutOfRange = "numeric_out_of_range", "22003";
     DivisionByZero = "division_by_zero", "22012";
     StringTooLong = "string_too_long", "22001";

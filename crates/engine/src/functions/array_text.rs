@@ -50,7 +50,7 @@ impl ScalarUDFImpl for TextArray {
             match value {
                 None => lists.append(false),
                 Some(literal) => {
-                    let elements = parse(literal).ok_or_else(|| malformed(literal))?;
+                    let elements = parse(literal).ok_or_else(|| external(malformed(literal)))?;
                     elements.iter().for_each(|element| lists.values().append_option(element.as_deref()));
                     lists.append(true);
                 }
@@ -60,16 +60,14 @@ impl ScalarUDFImpl for TextArray {
     }
 }
 
-fn malformed(literal: &str) -> DataFusionError {
+pub(super) fn malformed(literal: &str) -> Refusal {
     let shown: String = literal.chars().take(64).collect();
-    external(
-        Refusal::new(Code::InvalidTextRepresentation, format!("malformed array literal: \"{shown}\""))
-            .hint("write '{value,value}'; only arrays of one dimension are supported"),
-    )
+    Refusal::new(Code::InvalidTextRepresentation, format!("malformed array literal: \"{shown}\""))
+        .hint("write '{value,value}'; only arrays of one dimension are supported")
 }
 
 /// The elements of a one-dimensional literal; None where it is none.
-fn parse(literal: &str) -> Option<Vec<Option<String>>> {
+pub(super) fn parse(literal: &str) -> Option<Vec<Option<String>>> {
     let inner = literal.trim().strip_prefix('{')?.strip_suffix('}')?;
     let mut elements = Vec::new();
     if inner.trim().is_empty() {

@@ -26,7 +26,6 @@ use crate::{
     barrier::Barrier,
     binder::{Binder, infer, parameter_fields},
     catalog::{CatalogView, shown_name},
-    checked::CheckedArithmetic,
     dialect,
     error::{Values, plan_refusal},
     functions::{Functions, session_value::BindSessionValues},
@@ -35,9 +34,12 @@ use crate::{
     lineage::{MaskedScans, TableMasks, Traced, trace},
     literals::UnknownLiterals,
     lookup::KeyLookup,
+    lower::lower,
     naming::OutputNames,
+    narrow::WholeNumbers,
     numeric_digits::NumericDigits,
     physical::has_placeholder,
+    semantics::Semantics,
     session::EngineSession,
     types::Column,
 };
@@ -189,15 +191,17 @@ impl<'a> Planning<'a> {
             Arc::new(BindSessionValues),
             Arc::new(UnknownLiterals),
             Arc::new(ResolveGroupingFunction::new()),
+            Arc::new(WholeNumbers),
             Arc::new(NumericDigits),
             Arc::new(TypeCoercion::new()),
-            Arc::new(CheckedArithmetic::default()),
+            Arc::new(Semantics),
         ]);
         let options = self.session.options();
         let analysed = analyzer.execute_and_check(plan, options, |_, _| {}).map_err(refused)?;
         let columns = output_columns(&analysed, names);
         let scans = Scans::of(&analysed).map_err(refused)?;
         let Traced { plan, masks } = trace(analysed, &scans, &self.governance.mask_key)?;
+        let plan = lower(plan).map_err(refused)?;
         let config = Optimizing {
             functions: &self.session.engine().functions,
             options: Arc::clone(options),
