@@ -193,7 +193,7 @@ lcm(4, 6)
 length('grüße')
 char_length('abc')
 octet_length('grüße')
-upper('grüße')
+upper('abc')
 lower('ABC')
 initcap('hello world')
 substr('hello', 2)
@@ -595,7 +595,7 @@ SELECT id FROM words WHERE t LIKE '%!%%' ESCAPE '!' ORDER BY id
 SELECT id FROM words WHERE t ILIKE 'B%' ORDER BY id
 SELECT id FROM words WHERE t LIKE 'de!_%' ESCAPE '!' ORDER BY id
 SELECT id FROM words WHERE t NOT LIKE 'a%' ORDER BY id
-SELECT id, upper(t), length(t), t || v FROM words ORDER BY id
+SELECT id, upper(v), length(t), t || v FROM words ORDER BY id
 SELECT id, t::integer FROM words WHERE id = 8
 SELECT t::integer FROM words
 SELECT id FROM words WHERE t = 42

@@ -14,7 +14,7 @@ use arrow::{
     compute::{CastOptions, cast_with_options},
     datatypes::{
         DataType, Date32Type, Decimal128Type, Decimal256Type, Float32Type, Float64Type, Int16Type, Int32Type,
-        Int64Type, IntervalMonthDayNano, IntervalMonthDayNanoType, Time64MicrosecondType, TimeUnit,
+        Int64Type, IntervalMonthDayNano, IntervalMonthDayNanoType, IntervalUnit, Time64MicrosecondType, TimeUnit,
         TimestampMicrosecondType, i256,
     },
     util::display::FormatOptions,
@@ -87,6 +87,18 @@ pub(crate) fn convert(array: &ArrayRef, target: ColumnType, zone: &Zone, purpose
         (_, ColumnType::Text | ColumnType::Varchar(_)) => within_length(to_text(array, zone)?, target, purpose),
         (DataType::Timestamp(_, tz), _) => from_timestamp(array, tz.is_some(), target, zone),
         (DataType::Date32, ColumnType::Timestamp | ColumnType::Timestamptz) => from_date(array, target, zone),
+        (DataType::Time64(TimeUnit::Microsecond), ColumnType::Interval) => {
+            let clocks = array.as_primitive::<Time64MicrosecondType>();
+            let intervals: IntervalMonthDayNanoArray =
+                clocks.unary(|clock| IntervalMonthDayNano::new(0, 0, clock * 1000));
+            Ok(Arc::new(intervals))
+        }
+        (DataType::Interval(IntervalUnit::MonthDayNano), ColumnType::Time) => {
+            let intervals = array.as_primitive::<IntervalMonthDayNanoType>();
+            let clocks: PrimitiveArray<Time64MicrosecondType> =
+                intervals.unary(|interval| (interval.nanoseconds / 1000).rem_euclid(DAY));
+            Ok(Arc::new(clocks))
+        }
         _ => by_arrow(array, &wanted, target),
     }
 }
@@ -280,11 +292,9 @@ pub(crate) fn to_text(array: &ArrayRef, zone: &Zone) -> Result<ArrayRef> {
                 output::put_timestamp(out, value, zoned.then(|| zone.offset_at(value)));
             })
         }
-        DataType::Interval(arrow::datatypes::IntervalUnit::MonthDayNano) => {
-            print::<IntervalMonthDayNanoType>(array, |out, value| {
-                output::put_interval(out, value.months, value.days, value.nanoseconds);
-            })
-        }
+        DataType::Interval(IntervalUnit::MonthDayNano) => print::<IntervalMonthDayNanoType>(array, |out, value| {
+            output::put_interval(out, value.months, value.days, value.nanoseconds);
+        }),
         DataType::Binary | DataType::LargeBinary | DataType::BinaryView => {
             let bytes = by_arrow(array, &DataType::BinaryView, ColumnType::Bytea)?;
             let bytes = bytes.as_binary_view();

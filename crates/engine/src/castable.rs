@@ -16,14 +16,18 @@ pub(crate) fn castable(from: ColumnType, to: ColumnType) -> bool {
     if from == to || text(from) || text(to) || (number(from) && number(to)) {
         return true;
     }
-    match (from, to) {
-        (Boolean, Integer) | (Integer, Boolean) => true,
-        (Date, Timestamp | Timestamptz) => true,
-        (Timestamp, Date | Time | Timestamptz) | (Timestamptz, Date | Time | Timestamp) => true,
-        (Time, Interval) | (Interval, Time) => true,
-        (Json, Jsonb) | (Jsonb, Json) => true,
-        _ => false,
-    }
+    matches!(
+        (from, to),
+        (Boolean, Integer)
+            | (Integer, Boolean)
+            | (Date, Timestamp | Timestamptz)
+            | (Timestamp, Date | Time | Timestamptz)
+            | (Timestamptz, Date | Time | Timestamp)
+            | (Time, Interval)
+            | (Interval, Time)
+            | (Json, Jsonb)
+            | (Jsonb, Json)
+    )
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

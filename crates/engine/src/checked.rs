@@ -98,10 +98,15 @@ impl Checked {
         Ok(result)
     }
 
-    /// A zero divides nothing but NULL.
+    /// A zero divides nothing but NULL and NaN.
     fn refuse_zero(&self, left: &dyn Datum, right: &dyn Datum) -> Result<(), DataFusionError> {
         let ((left, left_one), (right, right_one)) = (left.get(), right.get());
         let rows = if left_one { right.len() } else { left.len() };
+        let is_nan = |row: usize| match left.data_type() {
+            DataType::Float32 => left.as_primitive::<Float32Type>().value(row).is_nan(),
+            DataType::Float64 => left.as_primitive::<Float64Type>().value(row).is_nan(),
+            _ => false,
+        };
         let is_zero = |row: usize| match right.data_type() {
             DataType::Float32 => right.as_primitive::<Float32Type>().value(row) == 0.0,
             DataType::Float64 => right.as_primitive::<Float64Type>().value(row) == 0.0,
@@ -109,7 +114,7 @@ impl Checked {
         };
         for row in 0..rows {
             let (l, r) = (if left_one { 0 } else { row }, if right_one { 0 } else { row });
-            if left.is_valid(l) && right.is_valid(r) && is_zero(r) {
+            if left.is_valid(l) && right.is_valid(r) && is_zero(r) && !is_nan(l) {
                 return Err(ArrowError::DivideByZero.into());
             }
         }

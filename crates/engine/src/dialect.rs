@@ -15,8 +15,8 @@ use std::ops::ControlFlow;
 use weir_model::fold_identifier;
 use weir_sql::ast::{
     BinaryOperator, CastKind, DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList,
-    FunctionArguments, Ident, ObjectName, ObjectNamePart, OrderByKind, Query, Select, SelectItem, SetExpr,
-    UnaryOperator, Value, VisitMut, VisitorMut,
+    FunctionArguments, Ident, Interval, ObjectName, ObjectNamePart, OrderByKind, Query, Select, SelectItem, SetExpr,
+    TableAliasColumnDef, TableFactor, UnaryOperator, Value, ValueWithSpan, VisitMut, VisitorMut,
 };
 
 use crate::{
@@ -70,11 +70,26 @@ impl VisitorMut for Rewrite {
         ControlFlow::Continue(())
     }
 
+    fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<()> {
+        name_series(factor);
+        ControlFlow::Continue(())
+    }
+
     fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
         if let Some(rewritten) = rewritten(expr) {
             *expr = rewritten;
         }
         ControlFlow::Continue(())
+    }
+}
+
+/// A function's only column bears the name that its table is given.
+fn name_series(factor: &mut TableFactor) {
+    if let TableFactor::Table { name, alias: Some(alias), args: Some(_), .. } = factor
+        && alias.columns.is_empty()
+        && name.0.last().and_then(ObjectNamePart::as_ident).is_some_and(|name| name.value == "generate_series")
+    {
+        alias.columns.push(TableAliasColumnDef::from_name(alias.name.value.clone()));
     }
 }
 
@@ -217,6 +232,22 @@ fn rewritten(expr: &Expr) -> Option<Expr> {
             }
             _ => None,
         },
+        // Digits beyond what a decimal holds are read as the float they are cast to.
+        Expr::Cast { kind, expr, data_type, array: false, format } => match expr.as_ref() {
+            Expr::Value(ValueWithSpan { value: Value::Number(digits, _), .. })
+                if digits.contains(['e', 'E']) && is_float(data_type) =>
+            {
+                Some(Expr::Cast {
+                    kind: kind.clone(),
+                    expr: Box::new(Expr::Value(Value::SingleQuotedString(digits.clone()).into())),
+                    data_type: data_type.clone(),
+                    array: false,
+                    format: format.clone(),
+                })
+            }
+            _ => None,
+        },
+        Expr::Interval(interval) => interval_cast(interval),
         Expr::AtTimeZone { timestamp, time_zone } => {
             Some(call("timezone", vec![time_zone.as_ref().clone(), timestamp.as_ref().clone()]))
         }
@@ -268,6 +299,29 @@ fn member(value: &Expr, array: &Expr) -> Option<Expr> {
     let text = array_text(array)?;
     let value = cast(value.clone(), DataType::Text);
     Some(call("array_has", vec![call(crate::functions::TEXT_ARRAY, vec![text]), value]))
+}
+
+fn is_float(data_type: &DataType) -> bool {
+    use weir_model::ColumnType;
+    matches!(weir_sql::column_type(data_type), Ok(ColumnType::Real | ColumnType::Double))
+}
+
+/// `INTERVAL '…'` and `INTERVAL '5' DAY` are read as PostgreSQL reads them.
+fn interval_cast(interval: &Interval) -> Option<Expr> {
+    let Expr::Value(ValueWithSpan { value: Value::SingleQuotedString(text), .. }) = interval.value.as_ref() else {
+        return None;
+    };
+    let plain = interval.last_field.is_none()
+        && interval.leading_precision.is_none()
+        && interval.fractional_seconds_precision.is_none();
+    let text = match &interval.leading_field {
+        _ if !plain => return None,
+        None => text.clone(),
+        Some(unit) if text.trim().parse::<f64>().is_ok() => format!("{} {unit}", text.trim()),
+        Some(_) => return None,
+    };
+    let text = Expr::Value(Value::SingleQuotedString(text).into());
+    Some(cast(text, DataType::Interval { fields: None, precision: None }))
 }
 
 fn cast(expr: Expr, data_type: DataType) -> Expr {
@@ -340,6 +394,11 @@ impl VisitorMut for ExistsAsValue {
 
     fn post_visit_query(&mut self, _query: &mut Query) -> ControlFlow<()> {
         self.depth -= 1;
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<()> {
+        name_series(factor);
         ControlFlow::Continue(())
     }
 

@@ -81,10 +81,9 @@ const LEFT_OUT: [&str; 21] = [
 ];
 
 /// PostgreSQL's name, DataFusion's name.
-const ALIASES: [(&str, &str); 5] = [
+const ALIASES: [(&str, &str); 4] = [
     ("gen_random_uuid", "uuid"),
     ("ceiling", "ceil"),
-    ("sign", "signum"),
     ("char_length", "character_length"),
     ("array_length_total", "cardinality"),
 ];
@@ -151,6 +150,9 @@ fn aggregates() -> HashMap<String, Arc<AggregateUDF>> {
     });
     if let Some(all_true) = all.get("bool_and").cloned() {
         all.insert("every".to_owned(), all_true);
+    }
+    if let Some(variance) = all.get("var_samp").cloned() {
+        all.insert("variance".to_owned(), variance);
     }
     all
 }

@@ -14,7 +14,7 @@ use datafusion::{
         tree_node::{Transformed, TreeNode},
     },
     logical_expr::{
-        Between, BinaryExpr, Cast, Expr, ExprSchemable, LogicalPlan,
+        Between, BinaryExpr, Cast, Expr, ExprSchemable, LogicalPlan, Projection, Union,
         expr::{AggregateFunction, InList},
         utils::merge_schema,
     },
@@ -32,8 +32,9 @@ use crate::{
     castable::{castable, comparable},
     coerce::{self, Context},
     error::external,
-    functions::{as_date, session_value},
+    functions::{as_date, interval_value, session_value},
     leakproof::is_comparison,
+    narrow::as_integer,
     rewrite,
     semantics::ZoneOf,
     types::{is_text, output_type, parameter_field},
@@ -47,6 +48,10 @@ impl AnalyzerRule for UnknownLiterals {
         let done = plan.transform_up_with_subqueries(|node| {
             let schema = merge_schema(&node.inputs());
             let zone = ZoneOf::node(&node);
+            let node = match node {
+                LogicalPlan::Union(union) => return agree_in_union(union),
+                node => node,
+            };
             let changed = rewrite::expressions(node, |expr| expr.transform_up(|part| resolve(part, &schema, zone)))?;
             if changed.transformed { changed.map_data(LogicalPlan::recompute_schema) } else { Ok(changed) }
         })?;
@@ -56,6 +61,61 @@ impl AnalyzerRule for UnknownLiterals {
     fn name(&self) -> &str {
         "unknown_literals"
     }
+}
+
+/// A column of UNION has one type: a quoted literal in one of its queries takes that of the others.
+fn agree_in_union(union: Union) -> Result<Transformed<LogicalPlan>, DataFusionError> {
+    let Union { mut inputs, schema } = union;
+    let mut changed = false;
+    for place in 0..schema.fields().len() {
+        let kind = |input: &Arc<LogicalPlan>| input.schema().fields().get(place).cloned();
+        let known = inputs.iter().filter_map(kind).find(|field| {
+            !is_text(field.data_type()) && !field.data_type().is_null() && !field.data_type().is_nested()
+        });
+        let Some(known) = known else { continue };
+        for input in &mut inputs {
+            let Some(field) = kind(input) else { continue };
+            if comparable(known.data_type(), field.data_type()) {
+                continue;
+            }
+            let Some(settled) = with_typed_literal(input, place, output_type(&known))? else {
+                let (one, two) = (coerce::source_name(known.data_type()), coerce::source_name(field.data_type()));
+                let message = format!("UNION types {one} and {two} cannot be matched");
+                return Err(external(Refusal::new(Code::DatatypeMismatch, message).hint("add explicit casts")));
+            };
+            *input = Arc::new(settled);
+            changed = true;
+        }
+    }
+    Ok(Transformed::new_transformed(LogicalPlan::Union(Union { inputs, schema }), changed))
+}
+
+/// The projection with the literal at that place read as the type; None where there is no such literal.
+fn with_typed_literal(
+    plan: &LogicalPlan,
+    place: usize,
+    target: ColumnType,
+) -> Result<Option<LogicalPlan>, DataFusionError> {
+    let LogicalPlan::Projection(projection) = plan else { return Ok(None) };
+    let (Some(expr), Some((qualifier, field))) = (projection.expr.get(place), projection.schema.iter().nth(place))
+    else {
+        return Ok(None);
+    };
+    let Expr::Literal(ScalarValue::Utf8(Some(text)), _) = expr.clone().unalias() else { return Ok(None) };
+    let literal = match target {
+        ColumnType::Timestamptz => instant(&text, ZoneOf::Session)?,
+        target => {
+            let array: ArrayRef = Arc::new(StringViewArray::from(vec![text.as_str()]));
+            let target = parameter_type(target);
+            let array = coerce::to_type(&array, target, Context::Literal, &Zone::utc()).map_err(external)?;
+            Expr::Literal(ScalarValue::try_from_array(&array, 0)?, None)
+        }
+    };
+    let mut exprs = projection.expr.clone();
+    if let Some(slot) = exprs.get_mut(place) {
+        *slot = literal.alias_qualified(qualifier.cloned(), field.name());
+    }
+    Ok(Some(LogicalPlan::Projection(Projection::try_new(exprs, Arc::clone(&projection.input))?)))
 }
 
 fn resolve(expr: Expr, schema: &DFSchema, zone: ZoneOf) -> Result<Transformed<Expr>, DataFusionError> {
@@ -76,6 +136,25 @@ fn resolve(expr: Expr, schema: &DFSchema, zone: ZoneOf) -> Result<Transformed<Ex
             Ok(Transformed::yes(Expr::BinaryExpr(BinaryExpr { left, op, right })))
         }
         Expr::AggregateFunction(call) => Ok(accountable(call, schema)),
+        // The coercion of types refuses ranges of intervals.
+        Expr::WindowFunction(mut call) => {
+            for key in &mut call.params.order_by {
+                if matches!(key.expr.get_type(schema), Ok(DataType::Interval(_))) {
+                    key.expr = interval_value(std::mem::take(&mut key.expr));
+                }
+            }
+            Ok(Transformed::yes(Expr::WindowFunction(call)))
+        }
+        Expr::Case(mut case) => {
+            let branches = case.when_then_expr.iter_mut().map(|(_, then)| then.as_mut());
+            agree(branches.chain(case.else_expr.as_deref_mut()), schema, zone, "CASE")?;
+            Ok(Transformed::yes(Expr::Case(case)))
+        }
+        Expr::ScalarFunction(mut call) if matches!(call.func.name(), "coalesce" | "greatest" | "least" | "nullif") => {
+            let name = call.func.name().to_uppercase();
+            agree(call.args.iter_mut(), schema, zone, &name)?;
+            Ok(Transformed::yes(Expr::ScalarFunction(call)))
+        }
         Expr::Between(Between { expr, negated, low, high }) => {
             let low = typed(&low, &expr, schema, zone)?.map_or(low, Box::new);
             let high = typed(&high, &expr, schema, zone)?.map_or(high, Box::new);
@@ -97,6 +176,34 @@ fn resolve(expr: Expr, schema: &DFSchema, zone: ZoneOf) -> Result<Transformed<Ex
         }
         other => Ok(Transformed::no(other)),
     }
+}
+
+/// Values of which one is chosen have one type: quoted literals take the others'.
+fn agree<'e>(
+    values: impl Iterator<Item = &'e mut Expr>,
+    schema: &DFSchema,
+    zone: ZoneOf,
+    what: &str,
+) -> Result<(), DataFusionError> {
+    let mut values: Vec<&mut Expr> = values.collect();
+    let kind = |value: &Expr| value.get_type(schema).ok().filter(|kind| !kind.is_null() && !is_text(kind));
+    let Some(place) = values.iter().position(|value| kind(value).is_some()) else { return Ok(()) };
+    let Some(model) = values.get(place).map(|value| (**value).clone()) else { return Ok(()) };
+    for value in &mut values {
+        if let Some(settled) = typed(value, &model, schema, zone)? {
+            **value = settled;
+            continue;
+        }
+        if let (Ok(one), Ok(two)) = (model.get_type(schema), value.get_type(schema))
+            && !is_literal_text(value)
+            && !comparable(&one, &two)
+        {
+            let (one, two) = (coerce::source_name(&one), coerce::source_name(&two));
+            let message = format!("{what} types {one} and {two} cannot be matched");
+            return Err(external(Refusal::new(Code::DatatypeMismatch, message).hint("add explicit casts")));
+        }
+    }
+    Ok(())
 }
 
 fn is_literal_text(expr: &Expr) -> bool {
@@ -143,7 +250,10 @@ fn resolve_cast(cast: Cast, schema: &DFSchema, zone: ZoneOf) -> Result<Transform
         return Ok(Transformed::yes(Expr::Literal(ScalarValue::try_from_array(&array, 0)?, Some(metadata))));
     }
     let Ok((_, source)) = cast.expr.to_field(schema) else { return Ok(Transformed::no(Expr::Cast(cast))) };
-    let from = output_type(&source);
+    let from = match cast.expr.as_ref() {
+        Expr::Literal(ScalarValue::Int64(Some(value)), _) if as_integer(*value).is_some() => ColumnType::Integer,
+        _ => output_type(&source),
+    };
     if !source.data_type().is_null() && !source.data_type().is_nested() && !castable(from, target) {
         let message = format!("cannot cast type {from} to {target}");
         return Err(external(Refusal::new(Code::CannotCoerce, message).hint("there is no such cast; go through text")));
@@ -199,16 +309,18 @@ fn to(expr: Box<Expr>, column_type: ColumnType) -> Box<Expr> {
     Box::new(Expr::Cast(Cast::new_from_field(expr, parameter_field(column_type))))
 }
 
-/// A date, a timestamp and a timestamptz are compared as the latest of them that occurs; but where a timestamp is known
+/// A float and a numeric are compared as floats; a date, a timestamp and a timestamptz as the latest of them. But where a timestamp is known
 /// to be a date's midnight, a date stays one, so that scans can still use it.
 fn aligned(left: Box<Expr>, right: Box<Expr>, schema: &DFSchema) -> (Box<Expr>, Box<Expr>) {
     let kind = |expr: &Expr| match expr.get_type(schema) {
         Ok(DataType::Date32) => Some(ColumnType::Date),
         Ok(DataType::Timestamp(TimeUnit::Microsecond, None)) => Some(ColumnType::Timestamp),
         Ok(DataType::Timestamp(TimeUnit::Microsecond, Some(_))) => Some(ColumnType::Timestamptz),
+        Ok(DataType::Float32 | DataType::Float64) => Some(ColumnType::Double),
+        Ok(DataType::Decimal128(..) | DataType::Decimal256(..)) => Some(ColumnType::NUMERIC_DEFAULT),
         _ => None,
     };
-    use ColumnType::{Date, Timestamp, Timestamptz};
+    use ColumnType::{Date, Double, Numeric, Timestamp, Timestamptz};
     match (kind(&left), kind(&right)) {
         (Some(Date), Some(Timestamp)) => match midnight(&right) {
             Some(date) => (left, Box::new(date)),
@@ -218,6 +330,8 @@ fn aligned(left: Box<Expr>, right: Box<Expr>, schema: &DFSchema) -> (Box<Expr>, 
             Some(date) => (Box::new(date), right),
             None => (left, to(right, Timestamp)),
         },
+        (Some(Double), Some(Numeric { .. })) => (left, to(right, Double)),
+        (Some(Numeric { .. }), Some(Double)) => (to(left, Double), right),
         (Some(Date | Timestamp), Some(Timestamptz)) => (to(left, Timestamptz), right),
         (Some(Timestamptz), Some(Date | Timestamp)) => (left, to(right, Timestamptz)),
         _ => (left, right),

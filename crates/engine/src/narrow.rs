@@ -92,18 +92,21 @@ fn settle_lateral(plan: LogicalPlan) -> Result<LogicalPlan, DataFusionError> {
 fn narrow(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>, DataFusionError> {
     expr.transform_down(|part| {
         Ok(match part {
-            Expr::Literal(ScalarValue::Int64(Some(value)), metadata) => match i32::try_from(value) {
-                Ok(value) => Transformed::yes(Expr::Literal(ScalarValue::Int32(Some(value)), metadata)),
-                Err(_) => Transformed::no(Expr::Literal(ScalarValue::Int64(Some(value)), metadata)),
+            Expr::Literal(ScalarValue::Int64(Some(value)), metadata) => match as_integer(value) {
+                Some(value) => Transformed::yes(Expr::Literal(ScalarValue::Int32(Some(value)), metadata)),
+                None => Transformed::no(Expr::Literal(ScalarValue::Int64(Some(value)), metadata)),
             },
             Expr::Column(column) if unsigned(&column, schema) => {
                 let signed = Expr::Cast(Cast::new(Box::new(Expr::Column(column)), DataType::Int64));
                 Transformed::new(signed, true, TreeNodeRecursion::Jump)
             }
-            Expr::WindowFunction(call) if matches!(call.fun, WindowFunctionDefinition::WindowUDF(_)) => {
+            Expr::WindowFunction(call)
+                if matches!(call.fun, WindowFunctionDefinition::WindowUDF(_)) || call.fun.name() == "count" =>
+            {
                 Transformed::new(Expr::WindowFunction(call), false, TreeNodeRecursion::Jump)
             }
-            Expr::AggregateFunction(call) if call.func.name() == "nth_value" => {
+            // `count(*)` is known by its bigint.
+            Expr::AggregateFunction(call) if matches!(call.func.name(), "nth_value" | "count") => {
                 Transformed::new(Expr::AggregateFunction(call), false, TreeNodeRecursion::Jump)
             }
             Expr::ScalarSubquery(mut subquery) => {
@@ -127,6 +130,11 @@ fn narrow(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>, DataFusion
             other => Transformed::no(other),
         })
     })
+}
+
+/// The integer that a literal is, if it fits.
+pub(crate) fn as_integer(value: i64) -> Option<i32> {
+    i32::try_from(value).ok()
 }
 
 /// Row ids are unsigned on purpose, and never a client's.
@@ -170,7 +178,7 @@ fn settle_outer(subquery: &mut Subquery, schema: &DFSchema) -> Result<bool, Data
 fn narrow_values(values: Values) -> Result<Transformed<LogicalPlan>, DataFusionError> {
     let Values { schema, mut values } = values;
     let fits = |expr: &Expr| match expr {
-        Expr::Literal(ScalarValue::Int64(value), _) => value.is_none_or(|value| i32::try_from(value).is_ok()),
+        Expr::Literal(ScalarValue::Int64(value), _) => value.is_none_or(|value| as_integer(value).is_some()),
         Expr::Literal(ScalarValue::Null, _) => true,
         _ => false,
     };
@@ -188,7 +196,7 @@ fn narrow_values(values: Values) -> Result<Transformed<LogicalPlan>, DataFusionE
     for row in &mut values {
         for (cell, _) in row.iter_mut().zip(&narrowed).filter(|(_, narrowed)| **narrowed) {
             if let Expr::Literal(ScalarValue::Int64(value), _) = cell {
-                let value = value.and_then(|value| i32::try_from(value).ok());
+                let value = value.and_then(as_integer);
                 *cell = Expr::Literal(ScalarValue::Int32(value), None);
             }
         }

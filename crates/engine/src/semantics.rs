@@ -98,7 +98,9 @@ fn settle_cast(cast: Cast, schema: &DFSchema, zone: ZoneOf) -> Result<(Expr, boo
         DataType::Float64 => target != ColumnType::Double,
         DataType::Date32 => character || matches!(target, ColumnType::Timestamp | ColumnType::Timestamptz),
         DataType::Timestamp(..) => *from != arrow_type(target),
-        DataType::Time64(_) | DataType::Interval(_) | DataType::Binary | DataType::BinaryView => character,
+        DataType::Time64(_) => character || target == ColumnType::Interval,
+        DataType::Interval(_) => character || target == ColumnType::Time,
+        DataType::Binary | DataType::BinaryView => character,
         _ => false,
     };
     if !differs {

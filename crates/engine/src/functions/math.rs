@@ -31,6 +31,9 @@ pub(crate) fn all() -> Vec<Arc<ScalarUDF>> {
         Plain::new("log", any(&[1, 2]), double, log).function(),
         two("power", |a| binary(a, power)),
         two("pow", |a| binary(a, power)),
+        Plain::new("sign", any(&[1]), sign_type, sign).function(),
+        Plain::new("gcd", any(&[2]), whole_type, |a| whole(a, gcd)).function(),
+        Plain::new("lcm", any(&[2]), whole_type, |a| whole(a, lcm)).function(),
         Plain::new("round", any(&[1, 2]), rounded_type, |a| rounded(a, Rounding::HalfAway)).function(),
         Plain::new("trunc", any(&[1, 2]), rounded_type, |a| rounded(a, Rounding::Cut)).function(),
     ]
@@ -114,6 +117,60 @@ fn power(base: f64, exponent: f64) -> Done<f64> {
     }
     let infinite = base.is_infinite() || exponent.is_infinite();
     bounded(base.powf(exponent), infinite, base == 0.0)
+}
+
+fn sign_type(arguments: &ReturnFieldArgs<'_>) -> Result<ColumnType, DataFusionError> {
+    Ok(match argument(arguments, 0)? {
+        DataType::Decimal128(..) => ColumnType::Numeric { precision: 1, scale: 0 },
+        _ => ColumnType::Double,
+    })
+}
+
+/// As a float; a numeric's is cast back.
+fn sign(arguments: &[ArrayRef]) -> Done<ArrayRef> {
+    unary(arguments, |x| Ok(if x == 0.0 || x.is_nan() { x } else { x.signum() }))
+}
+
+fn whole_type(arguments: &ReturnFieldArgs<'_>) -> Result<ColumnType, DataFusionError> {
+    let small = |kind: &DataType| matches!(kind, DataType::Int16 | DataType::Int32 | DataType::Null);
+    let (one, two) = (argument(arguments, 0)?, argument(arguments, 1)?);
+    for kind in [one, two] {
+        if !(kind.is_integer() || kind.is_null()) {
+            return Err(external(Refusal::unsupported("gcd or lcm of anything but whole numbers")));
+        }
+    }
+    Ok(if small(one) && small(two) { ColumnType::Integer } else { ColumnType::BigInt })
+}
+
+fn whole(arguments: &[ArrayRef], one: fn(i128, i128) -> i128) -> Done<ArrayRef> {
+    let overflow = || Refusal::new(Code::NumericOutOfRange, "value out of range");
+    let column = |place: usize| -> Done<ArrayRef> {
+        let array = arguments.get(place).ok_or_else(overflow)?;
+        cast(array, &DataType::Int64).map_err(|_| overflow())
+    };
+    let (left, right) = (column(0)?, column(1)?);
+    let pairs = left.as_primitive::<Int64Type>().iter().zip(right.as_primitive::<Int64Type>());
+    let done = pairs
+        .map(|pair| match pair {
+            (Some(left), Some(right)) => {
+                i64::try_from(one(left.into(), right.into())).map(Some).map_err(|_| overflow())
+            }
+            _ => Ok(None),
+        })
+        .collect::<Done<arrow::array::Int64Array>>()?;
+    Ok(Arc::new(done))
+}
+
+fn gcd(left: i128, right: i128) -> i128 {
+    let (mut left, mut right) = (left.abs(), right.abs());
+    while right != 0 {
+        (left, right) = (right, left % right);
+    }
+    left
+}
+
+fn lcm(left: i128, right: i128) -> i128 {
+    if left == 0 || right == 0 { 0 } else { (left / gcd(left, right) * right).abs() }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -13,7 +13,7 @@ use datafusion::{
     execution::FunctionRegistry,
     logical_expr::{LogicalPlan, TableScan, UserDefinedLogicalNode},
     optimizer::{
-        OptimizerConfig,
+        AnalyzerRule, OptimizerConfig,
         analyzer::{Analyzer, resolve_grouping_function::ResolveGroupingFunction, type_coercion::TypeCoercion},
     },
 };
@@ -186,16 +186,9 @@ impl<'a> Planning<'a> {
     pub(crate) fn finish(&self, binder: &Binder<'_>, plan: LogicalPlan, names: &OutputNames) -> Result<Finished> {
         let refused = |error: DataFusionError| plan_refusal(&error);
         let verify = Arc::new(binder.verify());
-        let analyzer = Analyzer::with_rules(vec![
-            Arc::clone(&verify) as _,
-            Arc::new(BindSessionValues),
-            Arc::new(UnknownLiterals),
-            Arc::new(ResolveGroupingFunction::new()),
-            Arc::new(WholeNumbers),
-            Arc::new(NumericDigits),
-            Arc::new(TypeCoercion::new()),
-            Arc::new(Semantics),
-        ]);
+        let mut rules: Vec<Arc<dyn AnalyzerRule + Send + Sync>> = vec![Arc::clone(&verify) as _];
+        rules.extend(settling());
+        let analyzer = Analyzer::with_rules(rules);
         let options = self.session.options();
         let analysed = analyzer.execute_and_check(plan, options, |_, _| {}).map_err(refused)?;
         let columns = output_columns(&analysed, names);
@@ -233,6 +226,19 @@ impl<'a> Planning<'a> {
             estimate: facts.estimate,
         })
     }
+}
+
+/// The rules that give a plan its types and PostgreSQL's meaning.
+pub(crate) fn settling() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
+    vec![
+        Arc::new(BindSessionValues),
+        Arc::new(UnknownLiterals),
+        Arc::new(ResolveGroupingFunction::new()),
+        Arc::new(WholeNumbers),
+        Arc::new(NumericDigits),
+        Arc::new(TypeCoercion::new()),
+        Arc::new(Semantics),
+    ]
 }
 
 /// As many types as the statement has parameters.

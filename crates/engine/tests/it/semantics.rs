@@ -121,6 +121,21 @@ fn times_far_away_have_their_functions() {
 }
 
 #[test]
+fn views_keep_the_types_they_were_made_with() {
+    let world = World::new();
+    world.setup(
+        "CREATE TABLE t (n bigint, i int, at timestamptz);
+         INSERT INTO t VALUES (9223372036854775807, 1, '2024-07-01 00:30+00'), (1, 2, NULL);
+         CREATE VIEW v AS SELECT sum(n) AS s, avg(i) AS a, count(*) + 1 AS c, max(extract(year FROM at)) AS y,
+             sum(CASE WHEN i > 1 THEN 1 ELSE 0 END) AS k, max(at + interval '1 day') AS d FROM t;
+         CREATE VIEW w AS SELECT 'x' AS t, 1 AS one UNION SELECT 'y', i FROM t",
+    );
+    world.check("SELECT s, c, y, k, d FROM v", &["9223372036854775808|3|2024|1|2024-07-02T00:30:00Z"]);
+    world.check("SELECT t, one + 1 FROM w ORDER BY 1, 2", &["x|2", "y|2", "y|3"]);
+    world.check("SELECT (SELECT count(*) FROM t WHERE t.i = w.one) FROM w ORDER BY 1", &["1", "1", "1"]);
+}
+
+#[test]
 fn rows_are_counted_in_all_operations() {
     let world = World::new();
     world.setup(
