@@ -9,6 +9,8 @@ import uuid
 import psycopg
 import pytest
 from psycopg import sql
+from psycopg.types import TypeInfo
+from psycopg.types.range import RangeInfo
 
 AGENTS = ["ANALYST_EU", "ANALYST_US", "SUPPORT", "ADMIN"]
 
@@ -181,6 +183,15 @@ def test_statement_timeout(agent):
     assert "statement timeout" in str(refusal.value)
     connection.execute("RESET statement_timeout")
     assert connection.execute("SELECT 1").fetchone() == (1,)
+
+
+def test_types_are_looked_up(agent):
+    admin = agent("ADMIN")
+    assert TypeInfo.fetch(admin, "numeric").oid == 1700
+    for unknown in ("hstore", "public.nothing", '"No Such Type"'):
+        assert TypeInfo.fetch(admin, unknown) is None
+        assert RangeInfo.fetch(admin, unknown) is None
+    assert admin.execute("SELECT 1").fetchone() == (1,)
 
 
 def test_typed_errors(agent):

@@ -13,9 +13,13 @@ use datafusion::{
     },
     optimizer::simplify_expressions::ExprSimplifier,
 };
-use weir_model::{Code, Refusal, Result, Value, ValueType};
+use weir_model::{
+    Code, Refusal, Result, Value, ValueType,
+    text::{calendar::split_microseconds, datetime_input::read_timestamptz, zone::Zone},
+};
 
 use crate::{
+    cast::local_time,
     error::external,
     functions::{as_list, session_value::SessionValue},
     governance::SessionIdentity,
@@ -32,9 +36,8 @@ pub(crate) struct Bindings {
     identity: Arc<SessionIdentity>,
     search_path: Arc<[String]>,
     settings: Arc<HashMap<String, String>>,
+    zone: Zone,
 }
-
-const DAY_MICROS: i64 = 86_400_000_000;
 
 impl Bindings {
     /// # Errors
@@ -52,11 +55,12 @@ impl Bindings {
                 format!("the statement has {} parameters, {} values were given", types.len(), values.len()),
             ));
         }
+        let zone = settings.get("timezone").and_then(|name| Zone::named(name)).unwrap_or_else(Zone::utc);
         let parameters = types
             .iter()
             .zip(values)
             .enumerate()
-            .map(|(index, (value_type, value))| parameter(value, *value_type, index + 1))
+            .map(|(index, (value_type, value))| parameter(value, *value_type, index + 1, &zone))
             .collect::<Result<Vec<ScalarValue>>>()?;
         Ok(Bindings {
             parameters,
@@ -64,7 +68,18 @@ impl Bindings {
             identity: Arc::clone(identity),
             search_path: Arc::clone(search_path),
             settings,
+            zone,
         })
+    }
+
+    /// The session's time zone.
+    pub(crate) fn zone(&self) -> &Zone {
+        &self.zone
+    }
+
+    /// Microseconds on the session's clock.
+    fn local_now(&self) -> i64 {
+        local_time(self.now, &self.zone).unwrap_or(self.now)
     }
 
     /// The value of a placeholder by its id.
@@ -79,9 +94,15 @@ impl Bindings {
         let text = |text: &str| ScalarValue::Utf8View(Some(text.to_owned()));
         Ok(match value {
             SessionValue::Now => ScalarValue::TimestampMicrosecond(Some(self.now), Some("+00:00".into())),
-            SessionValue::Today => ScalarValue::Date32(i32::try_from(self.now.div_euclid(DAY_MICROS)).ok()),
-            SessionValue::LocalNow => ScalarValue::TimestampMicrosecond(Some(self.now), None),
-            SessionValue::LocalTime => ScalarValue::Time64Microsecond(Some(self.now.rem_euclid(DAY_MICROS))),
+            SessionValue::Today => ScalarValue::Date32(Some(split_microseconds(self.local_now()).0)),
+            SessionValue::LocalNow => ScalarValue::TimestampMicrosecond(Some(self.local_now()), None),
+            SessionValue::LocalTime => ScalarValue::Time64Microsecond(Some(split_microseconds(self.local_now()).1)),
+            SessionValue::Zone => text(self.zone.name()),
+            SessionValue::Instant => {
+                let instant = read_timestamptz(setting.as_bytes(), &self.zone)
+                    .map_err(|fault| fault.refusal(ColumnType::Timestamptz, setting.as_bytes()))?;
+                ScalarValue::TimestampMicrosecond(Some(instant), Some("+00:00".into()))
+            }
             SessionValue::User => text(&self.identity.user),
             SessionValue::Database => text(&self.identity.database),
             SessionValue::Schema => text(self.search_path.first().map_or("", String::as_str)),

@@ -33,7 +33,7 @@ pub(crate) use self::{
 use crate::{
     catalog::CatalogView,
     error::external,
-    functions::{Functions, Series, series},
+    functions::{Functions, series},
     governance::{Governance, Snapshot},
     governed::{Protection, RawTable, Rows, Stamp},
     types::SqlTypes,
@@ -177,7 +177,7 @@ impl ContextProvider for Binder<'_> {
         let series = series(&arguments).map_err(external)?;
         let object = ObjectName::new("pg_catalog", "generate_series")
             .map_err(|why| DataFusionError::Internal(why.to_string()))?;
-        let raw = RawTable::new(object, Series::schema(), Rows::Series(series), self.stamp)
+        let raw = RawTable::new(object, series.schema(), Rows::Series(series), self.stamp)
             .stamped(self.stamp, Protection::Unrestricted);
         Ok(Arc::new(raw))
     }

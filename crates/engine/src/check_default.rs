@@ -27,6 +27,6 @@ impl EngineSession {
         let constant = Constant::bind(&planning.binder(), default, &[])?;
         let bindings = Bindings::new(&[], &[], self.shared_identity(), &snapshot.search_path, self.settings())?;
         let value = constant.evaluate(&bindings, 1)?;
-        coerce::to_type(&value, column_type, Context::Column(column)).map(drop)
+        coerce::to_type(&value, column_type, Context::Column(column), bindings.zone()).map(drop)
     }
 }

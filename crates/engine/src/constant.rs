@@ -27,6 +27,7 @@ use crate::{
     error::{Values, plan_refusal, refusal},
     functions::session_value,
     literals,
+    semantics::{ZoneOf, settle_all},
 };
 
 /// An expression over nothing: no column, no subquery, no aggregate.
@@ -38,8 +39,9 @@ impl Constant {
         let schema = Arc::new(DFSchema::empty());
         let refused = |error: DataFusionError| plan_refusal(&error);
         let bound = binder.expression(expr, &schema, parameter_fields(types)).map_err(refused)?;
-        let bound = bound.transform_up(session_value::bind).data().map_err(refused)?;
-        let bound = literals::resolve_all(bound, &schema).map_err(refused)?;
+        let zone = ZoneOf::Session;
+        let bound = bound.transform_up(|part| session_value::bind(part, zone)).data().map_err(refused)?;
+        let bound = literals::resolve_all(bound, &schema, zone).map_err(refused)?;
         let compound = bound.exists(|part| {
             Ok(matches!(
                 part,
@@ -60,7 +62,7 @@ impl Constant {
             .with_schema(Arc::clone(&schema))
             .build();
         let coerced = ExprSimplifier::new(context).coerce(bound, &schema).map_err(refused)?;
-        Ok(Constant(coerced))
+        Ok(Constant(settle_all(coerced, &schema, zone).map_err(refused)?))
     }
 
     /// The DEFAULT of a column, from the text the catalog keeps.

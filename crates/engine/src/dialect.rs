@@ -4,18 +4,23 @@
 //!   without their casts, takes what PostgreSQL takes; ORDER BY finds them by position, text or name.
 //! - A small number that is an output by itself is an integer, not a bigint.
 //! - `mod(a, b)`, `a ^ b`, `age(a)`, `x = ANY(array)` and `x <> ALL(array)`, and texts that are cast to arrays.
+//! - `x AT TIME ZONE z`, LIKE with an escape character, SIMILAR TO, comparisons of rows, RIGHT JOIN with USING.
 //! - EXISTS as a value, which DataFusion plans as a condition only.
+
+mod joins;
+mod rows;
 
 use std::ops::ControlFlow;
 
 use weir_model::{fold_identifier, read_array};
 use weir_sql::ast::{
     Array, ArrayElemTypeDef, BinaryOperator, CastKind, DataType, Expr, Function, FunctionArg, FunctionArgExpr,
-    FunctionArgumentList, FunctionArguments, Ident, ObjectName, ObjectNamePart, OrderByKind, Query, SelectItem,
-    SetExpr, UnaryOperator, Value, ValueWithSpan, VisitMut, VisitorMut,
+    FunctionArgumentList, FunctionArguments, Ident, Interval, ObjectName, ObjectNamePart, OrderByKind, Query, Select,
+    SelectItem, SetExpr, TableAliasColumnDef, TableFactor, UnaryOperator, Value, ValueWithSpan, VisitMut, VisitorMut,
 };
 
 use crate::{
+    functions::{LIKE_ESCAPE, SIMILAR_ESCAPE},
     naming::{HIDDEN, OutputNames, name_of, names_of},
     tree,
 };
@@ -45,6 +50,9 @@ impl VisitorMut for Rewrite {
 
     fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
         let hidden = std::mem::replace(&mut self.outermost, false);
+        if let Some(with) = query.with.as_mut().filter(|with| with.recursive) {
+            with.cte_tables.iter_mut().for_each(|cte| type_first_term(&mut cte.query.body));
+        }
         match query.body.as_mut() {
             SetExpr::Select(select) => {
                 let outputs = name_items(&mut select.projection, hidden);
@@ -57,11 +65,48 @@ impl VisitorMut for Rewrite {
         ControlFlow::Continue(())
     }
 
+    fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<()> {
+        select.from.iter_mut().for_each(joins::turn_right_joins);
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<()> {
+        name_series(factor);
+        ControlFlow::Continue(())
+    }
+
     fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
         if let Some(rewritten) = rewritten(expr) {
             *expr = rewritten;
         }
         ControlFlow::Continue(())
+    }
+}
+
+/// A function's only column bears the name that its table is given.
+fn name_series(factor: &mut TableFactor) {
+    if let TableFactor::Table { name, alias: Some(alias), args: Some(_), .. } = factor
+        && alias.columns.is_empty()
+        && name.0.last().and_then(ObjectNamePart::as_ident).is_some_and(|name| name.value == "generate_series")
+    {
+        alias.columns.push(TableAliasColumnDef::from_name(alias.name.value.clone()));
+    }
+}
+
+/// The first term of a recursive query gives its columns their types.
+fn type_first_term(body: &mut SetExpr) {
+    match body {
+        SetExpr::SetOperation { left, .. } => type_first_term(left),
+        SetExpr::Select(select) => {
+            for item in &mut select.projection {
+                if let SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } = item
+                    && is_small_integer(expr)
+                {
+                    *expr = cast(expr.clone(), DataType::Integer(None));
+                }
+            }
+        }
+        _ => {}
     }
 }
 
@@ -176,6 +221,69 @@ fn rewritten(expr: &Expr) -> Option<Expr> {
         Expr::BinaryOp { left, op: BinaryOperator::PGExp, right } => {
             Some(call("power", vec![left.as_ref().clone(), right.as_ref().clone()]))
         }
+        Expr::BinaryOp { left, op, right } => match (left.as_ref(), right.as_ref()) {
+            (Expr::Tuple(left), Expr::Tuple(right)) => rows::comparison(left, op, right),
+            _ => None,
+        },
+        Expr::InList { expr, list, negated } => match expr.as_ref() {
+            Expr::Tuple(row) => {
+                let member = rows::membership(row, list)?;
+                Some(if *negated { Expr::UnaryOp { op: UnaryOperator::Not, expr: Box::new(member) } } else { member })
+            }
+            _ => None,
+        },
+        Expr::Cast { kind, expr, data_type: DataType::Array(element), array: false, format: None } => {
+            let read = to_array(expr);
+            (read != **expr).then(|| Expr::Cast {
+                kind: kind.clone(),
+                expr: Box::new(read),
+                data_type: DataType::Array(element.clone()),
+                array: false,
+                format: None,
+            })
+        }
+        // Digits beyond what a decimal holds are read as the float they are cast to.
+        Expr::Cast { kind, expr, data_type, array: false, format } => match expr.as_ref() {
+            Expr::Value(ValueWithSpan { value: Value::Number(digits, _), .. })
+                if digits.contains(['e', 'E']) && is_float(data_type) =>
+            {
+                Some(Expr::Cast {
+                    kind: kind.clone(),
+                    expr: Box::new(Expr::Value(Value::SingleQuotedString(digits.clone()).into())),
+                    data_type: data_type.clone(),
+                    array: false,
+                    format: format.clone(),
+                })
+            }
+            _ => None,
+        },
+        Expr::Interval(interval) => interval_cast(interval),
+        Expr::AtTimeZone { timestamp, time_zone } => {
+            Some(call("timezone", vec![time_zone.as_ref().clone(), timestamp.as_ref().clone()]))
+        }
+        Expr::Like { escape_char: Some(escape), negated, any, expr, pattern } => Some(Expr::Like {
+            negated: *negated,
+            any: *any,
+            expr: expr.clone(),
+            pattern: Box::new(call(LIKE_ESCAPE, vec![pattern.as_ref().clone(), Expr::Value(escape.clone())])),
+            escape_char: None,
+        }),
+        Expr::ILike { escape_char: Some(escape), negated, any, expr, pattern } => Some(Expr::ILike {
+            negated: *negated,
+            any: *any,
+            expr: expr.clone(),
+            pattern: Box::new(call(LIKE_ESCAPE, vec![pattern.as_ref().clone(), Expr::Value(escape.clone())])),
+            escape_char: None,
+        }),
+        Expr::SimilarTo { negated, expr, pattern, escape_char } => {
+            let backslash = || Value::SingleQuotedString("\\".to_owned()).into();
+            let escape = Expr::Value(escape_char.clone().unwrap_or_else(backslash));
+            Some(Expr::BinaryOp {
+                left: expr.clone(),
+                op: if *negated { BinaryOperator::PGRegexNotMatch } else { BinaryOperator::PGRegexMatch },
+                right: Box::new(call(SIMILAR_ESCAPE, vec![pattern.as_ref().clone(), escape])),
+            })
+        }
         Expr::Function(function) if named(function, "mod") => {
             let (left, right) = two_arguments(function)?;
             Some(Expr::Nested(Box::new(Expr::BinaryOp {
@@ -191,16 +299,6 @@ fn rewritten(expr: &Expr) -> Option<Expr> {
         Expr::AnyOp { left, compare_op: BinaryOperator::Eq, right, .. } => member(left, right),
         Expr::AllOp { left, compare_op: BinaryOperator::NotEq, right } => {
             Some(Expr::UnaryOp { op: UnaryOperator::Not, expr: Box::new(Expr::Nested(Box::new(member(left, right)?))) })
-        }
-        Expr::Cast { kind, expr, data_type: DataType::Array(element), array: false, format: None } => {
-            let read = to_array(expr);
-            (read != **expr).then(|| Expr::Cast {
-                kind: kind.clone(),
-                expr: Box::new(read),
-                data_type: DataType::Array(element.clone()),
-                array: false,
-                format: None,
-            })
         }
         _ => None,
     }
@@ -257,6 +355,29 @@ fn to_array(expr: &Expr) -> Expr {
         Expr::Array(_) => expr.clone(),
         _ => call(crate::functions::TO_ARRAY, vec![expr.clone()]),
     }
+}
+
+fn is_float(data_type: &DataType) -> bool {
+    use weir_model::ColumnType;
+    matches!(weir_sql::column_type(data_type), Ok(ColumnType::Real | ColumnType::Double))
+}
+
+/// `INTERVAL '…'` and `INTERVAL '5' DAY` are read as PostgreSQL reads them.
+fn interval_cast(interval: &Interval) -> Option<Expr> {
+    let Expr::Value(ValueWithSpan { value: Value::SingleQuotedString(text), .. }) = interval.value.as_ref() else {
+        return None;
+    };
+    let plain = interval.last_field.is_none()
+        && interval.leading_precision.is_none()
+        && interval.fractional_seconds_precision.is_none();
+    let text = match &interval.leading_field {
+        _ if !plain => return None,
+        None => text.clone(),
+        Some(unit) if text.trim().parse::<f64>().is_ok() => format!("{} {unit}", text.trim()),
+        Some(_) => return None,
+    };
+    let text = Expr::Value(Value::SingleQuotedString(text).into());
+    Some(cast(text, DataType::Interval { fields: None, precision: None }))
 }
 
 fn cast(expr: Expr, data_type: DataType) -> Expr {
@@ -317,6 +438,11 @@ impl VisitorMut for ExistsAsValue {
 
     fn post_visit_query(&mut self, _query: &mut Query) -> ControlFlow<()> {
         self.depth -= 1;
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<()> {
+        name_series(factor);
         ControlFlow::Continue(())
     }
 

@@ -31,7 +31,7 @@ pub(crate) fn plan_refusal(error: &DataFusionError) -> Refusal {
 
 pub(crate) fn refusal(error: &DataFusionError, values: Values) -> Refusal {
     if let Some(ours) = find::<Refusal>(error) {
-        return ours.clone();
+        return withheld(ours, values);
     }
     let root = match error {
         DataFusionError::Collection(errors) => errors.first().map_or(error, |first| first.find_root()),
@@ -54,6 +54,16 @@ pub(crate) fn refusal(error: &DataFusionError, values: Values) -> Refusal {
         }
         other => internal(other),
     }
+}
+
+/// Class 22, data exceptions: their messages repeat the value.
+fn withheld(refusal: &Refusal, values: Values) -> Refusal {
+    let code = refusal.code();
+    if values == Values::Shown || !code.sqlstate().0.starts_with("22") {
+        return refusal.clone();
+    }
+    Refusal::new(code, code.as_str().replace('_', " "))
+        .detail("the value is withheld: the statement reads masked columns")
 }
 
 /// The first error of type `E` among `error` and its causes.
@@ -95,7 +105,7 @@ pub(crate) fn arrow_refusal(error: &ArrowError, values: Values) -> Refusal {
         ArrowError::IoError(text, _) if text.contains("disk space") => exhausted(text),
         ArrowError::IoError(text, error) => io(text, error.kind()),
         ArrowError::ExternalError(inner) => match inner.downcast_ref::<Refusal>() {
-            Some(ours) => ours.clone(),
+            Some(ours) => withheld(ours, values),
             None => internal(error),
         },
         other => internal(other),
@@ -126,7 +136,7 @@ fn schema_refusal(error: &SchemaError) -> Refusal {
         }
         SchemaError::DuplicateQualifiedField { qualifier, .. } => {
             let message = format!("table name \"{}\" specified more than once", qualifier.table());
-            Refusal::new(Code::DuplicateColumn, message).hint("give each of them an alias")
+            Refusal::new(Code::DuplicateAlias, message).hint("give each of them an alias")
         }
         SchemaError::DuplicateUnqualifiedField { name } => {
             Refusal::new(Code::AmbiguousColumn, format!("column name \"{name}\" appears more than once"))
@@ -219,6 +229,12 @@ fn planning(text: &str) -> Refusal {
         return Refusal::new(Code::UndefinedFunction, format!("function {} does not exist", call.to_lowercase()))
             .hint("no function of that name takes these argument types; add explicit casts");
     }
+    if line.contains("Cannot coerce arithmetic") || line.contains("argument type for comparison") {
+        return Refusal::new(Code::UndefinedFunction, "no operator takes these types").hint("add explicit casts");
+    }
+    if let Some(refusal) = misplaced(line) {
+        return refusal;
+    }
     if line.contains("Cannot coerce") || line.contains("Cannot infer common") || line.contains("type_coercion") {
         return Refusal::new(Code::DatatypeMismatch, lower_first(line)).hint("add an explicit cast");
     }
@@ -235,6 +251,32 @@ fn planning(text: &str) -> Refusal {
         return not_built(line);
     }
     Refusal::new(Code::SyntaxError, lower_first(line))
+}
+
+/// What PostgreSQL has codes of its own for.
+fn misplaced(line: &str) -> Option<Refusal> {
+    let (code, message) = match line {
+        line if line.contains("Cannot find column with position") => {
+            (Code::InvalidColumnReference, "a position of GROUP BY or ORDER BY is not in the select list")
+        }
+        line if line.contains("Aggregate functions are not allowed in the WHERE") => {
+            (Code::GroupingError, "aggregate functions are not allowed in WHERE")
+        }
+        line if line.contains("non-boolean predicate") => {
+            (Code::DatatypeMismatch, "argument of WHERE, HAVING or ON must be type boolean")
+        }
+        line if line.contains("LIMIT must be >= 0") => (Code::InvalidLimit, "LIMIT must not be negative"),
+        line if line.contains("OFFSET must be >=0") || line.contains("OFFSET must be >= 0") => {
+            (Code::InvalidOffset, "OFFSET must not be negative")
+        }
+        line if line.contains("Correlated scalar subquery must be aggregated") => {
+            let refusal =
+                Refusal::unsupported("a subquery of one value that refers to the query around it without an aggregate");
+            return Some(refusal.hint("wrap its column in an aggregate such as max(), or join the table"));
+        }
+        _ => return None,
+    };
+    Some(Refusal::new(code, message))
 }
 
 fn grouping(line: &str) -> Refusal {
@@ -268,7 +310,9 @@ fn execution(text: &str, values: Values) -> Refusal {
     if lower.contains("resources exhausted") {
         return memory_exceeded();
     }
-    let (code, plain) = if lower.contains("overflow") || lower.contains("out of range") || lower.contains("too large") {
+    let (code, plain) = if lower.contains("unable to parse date from") {
+        (Code::DatetimeOverflow, "date field value out of range")
+    } else if lower.contains("overflow") || lower.contains("out of range") || lower.contains("too large") {
         (Code::NumericOutOfRange, "value out of range")
     } else if lower.contains("timestamp") || lower.contains("date") || lower.contains("interval") {
         (Code::InvalidDatetime, "invalid date or time")
@@ -383,6 +427,10 @@ mod tests {
         let error = ArrowError::CastError("Cannot cast string 'secret' to value of Int32 type".into());
         let refusal = arrow_refusal(&error, Values::Withheld);
         assert!(!refusal.message().contains("secret") && !refusal.detail_line().contains("secret"), "{refusal:?}");
+        let ours = Refusal::new(Code::InvalidTextRepresentation, "invalid input syntax for type integer: \"secret\"");
+        let refusal = super::refusal(&external(ours), Values::Withheld);
+        assert!(!format!("{refusal:?}").contains("secret"), "{refusal:?}");
+        assert_eq!(refusal.code(), Code::InvalidTextRepresentation);
     }
 
     #[test]

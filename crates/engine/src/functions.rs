@@ -3,15 +3,27 @@
 //! One registry serves every session. What depends on the session or on the clock is no function here but a
 //! [`session_value`]: a placeholder that each execution fills.
 
+mod arithmetic;
 mod array_text;
 mod bounded;
-mod calendar;
+mod cast;
 mod concat;
+pub(crate) mod from_pattern;
 mod interval;
+mod interval_value;
+mod json;
+mod math;
 mod member;
+mod moment;
 mod number_format;
+mod patterns;
+mod plain;
 mod series;
 pub(crate) mod session_value;
+mod text_match;
+mod time_zone;
+mod to_char;
+mod units;
 
 use std::{
     collections::{HashMap, HashSet},
@@ -25,9 +37,14 @@ use datafusion::{
 };
 
 pub(crate) use self::{
+    arithmetic::as_date,
     array_text::{TO_ARRAY, refusal as malformed_array},
+    cast::cast_call,
+    interval_value::{interval_value, nullable},
     member::{MEMBER, as_list},
+    plain::Plain,
     series::{Series, series},
+    text_match::{LIKE_ESCAPE, SIMILAR_ESCAPE},
 };
 
 #[derive(Debug)]
@@ -40,7 +57,7 @@ pub(crate) struct Functions {
 }
 
 /// Functions that tell of the process, read files, or make arrays of any length from a number.
-const LEFT_OUT: [&str; 10] = [
+const LEFT_OUT: [&str; 21] = [
     "input_file_name",
     "file_row_index",
     "range",
@@ -51,15 +68,25 @@ const LEFT_OUT: [&str; 10] = [
     "array_resize",
     "list_resize",
     "version",
+    // Of other databases, in nanoseconds and UTC.
+    "datepart",
+    "datetrunc",
+    "date_format",
+    "from_unixtime",
+    "to_unixtime",
+    "to_local_time",
+    "to_time",
+    "to_timestamp_seconds",
+    "to_timestamp_millis",
+    "to_timestamp_micros",
+    "to_timestamp_nanos",
 ];
 
 /// PostgreSQL's name, DataFusion's name.
-const ALIASES: [(&str, &str); 6] = [
+const ALIASES: [(&str, &str); 4] = [
     ("gen_random_uuid", "uuid"),
     ("ceiling", "ceil"),
-    ("sign", "signum"),
     ("char_length", "character_length"),
-    ("pow", "power"),
     ("array_length_total", "cardinality"),
 ];
 
@@ -83,7 +110,12 @@ impl Functions {
             .into_iter()
             .chain(array_text::all())
             .chain(member::all())
-            .chain(calendar::all())
+            .chain(from_pattern::all())
+            .chain(math::all())
+            .chain(text_match::all())
+            .chain(time_zone::all())
+            .chain(to_char::all())
+            .chain(units::all())
             .chain(session_value::all())
         {
             scalar.insert(function.name().to_owned(), function);
@@ -104,8 +136,13 @@ impl Functions {
 }
 
 fn planners() -> Vec<Arc<dyn ExprPlanner>> {
-    let mut planners: Vec<Arc<dyn ExprPlanner>> =
-        vec![Arc::new(interval::IntervalArithmetic::new()), Arc::new(concat::Concatenation::new())];
+    let mut planners: Vec<Arc<dyn ExprPlanner>> = vec![
+        Arc::new(interval::IntervalArithmetic::new()),
+        Arc::new(arithmetic::CalendarArithmetic::new()),
+        Arc::new(units::Extraction::new()),
+        Arc::new(json::JsonParts::new()),
+        Arc::new(concat::Concatenation::new()),
+    ];
     planners.extend(SessionStateDefaults::default_expr_planners());
     planners
 }
@@ -116,6 +153,9 @@ fn aggregates() -> HashMap<String, Arc<AggregateUDF>> {
     });
     if let Some(all_true) = all.get("bool_and").cloned() {
         all.insert("every".to_owned(), all_true);
+    }
+    if let Some(variance) = all.get("var_samp").cloned() {
+        all.insert("variance".to_owned(), variance);
     }
     all
 }

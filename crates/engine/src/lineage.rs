@@ -7,10 +7,10 @@
 //!   scalar subquery, a cast between forms of text) is masked after execution, as the mask says.
 //! - Anything **computed** from a masked value is not computed at all: the expression becomes a typed NULL in the plan,
 //!   so that neither its value, nor its errors, nor its cost can tell. It leaves as `***REDACTED***` or NULL.
-//! - **Counting** declassifies, and nothing else does: `count(c)` and `count(DISTINCT c)` of the masked column itself,
-//!   because a count tells how many, not what. A count of anything computed from it (`count(nullif(c, 'guess'))`), or
-//!   of it mixed with other values by UNION, is computed from it and leaves masked; so does one of the distinct values of
-//!   several masked columns together.
+//! - **Counting** declassifies, and nothing else does: `count(c)` of the masked column itself, because a count tells how
+//!   many, not what. A count of anything computed from it (`count(nullif(c, 'guess'))`), or of it mixed with other
+//!   values by UNION, is computed from it and leaves masked. `count(DISTINCT c)` tells which values are equal: it is
+//!   grouping, and where the mask allows that it counts, but not the distinct values of several masked columns together.
 //! - **Choosing, ordering, joining or grouping rows** by a masked column, or by what is computed from one, is refused
 //!   (`masked_predicate`), because some forty queries bisect an eleven-character value. The mask's `predicates` may say
 //!   otherwise: `equality` allows comparing for equality and grouping, `any` allows everything (and then computing, for

@@ -3,7 +3,7 @@
 //! DataFusion divides and averages decimals with four digits more than the operands have, and cuts the rest;
 //! PostgreSQL keeps at least sixteen. This rule widens the operands before types are coerced, so that nested quotients
 //! do not drift: a quotient is computed in 256 bits with at least sixteen digits after the point, an average with
-//! twelve more than its argument.
+//! twelve more than its argument. Sums of bigints and averages of whole numbers are numeric, and never wrap around.
 
 use arrow::datatypes::DataType;
 use datafusion::{
@@ -13,11 +13,12 @@ use datafusion::{
         tree_node::{Transformed, TreeNode},
     },
     logical_expr::{
-        BinaryExpr, Cast, Expr, ExprSchemable, LogicalPlan, Operator, expr::AggregateFunction,
-        expr_rewriter::NamePreserver, utils::merge_schema,
+        BinaryExpr, Cast, Expr, ExprSchemable, LogicalPlan, Operator, WindowFunctionDefinition, utils::merge_schema,
     },
     optimizer::AnalyzerRule,
 };
+
+use crate::rewrite;
 
 /// Added to a dividend's scale; the division itself adds four.
 const QUOTIENT_DIGITS: i8 = 12;
@@ -25,6 +26,11 @@ const QUOTIENT_DIGITS: i8 = 12;
 const AVERAGE_DIGITS: i8 = 8;
 /// With more digits the wider average would not fit into 38.
 const AVERAGED_DIGITS_MAX: u8 = 26;
+/// Digits after the point of averaged whole numbers; the average itself adds four. Of bigints fewer, so that their sum
+/// fits.
+const INTEGER_AVERAGE_DIGITS: i8 = 12;
+const BIGINT_AVERAGE_DIGITS: i8 = 8;
+const BIGINT_DIGITS: u8 = 20;
 /// Scales beyond it would leave too few digits before the point.
 const SCALE_MAX: i8 = 28;
 const DECIMAL128_DIGITS: u8 = 38;
@@ -48,12 +54,7 @@ fn widen_node(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>, DataFusionE
     if let LogicalPlan::TableScan(scan) = &plan {
         schema.merge(&scan.projected_schema);
     }
-    let names = NamePreserver::new(&plan);
-    let widened = plan.map_expressions(|expr| {
-        let name = names.save(&expr);
-        let widened = expr.transform_up(|part| widen(part, &schema))?;
-        Ok(widened.update_data(|expr| name.restore(expr)))
-    })?;
+    let widened = rewrite::expressions(plan, |expr| expr.transform_up(|part| widen(part, &schema)))?;
     // Also where nothing changed: a node above a widened one takes over its types.
     widened.map_data(LogicalPlan::recompute_schema)
 }
@@ -75,22 +76,54 @@ fn widen(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>, DataFusionE
             let (left, right) = (Box::new(left), Box::new(right));
             Ok(Transformed::yes(Expr::BinaryExpr(BinaryExpr { left, op: Operator::Divide, right })))
         }
-        Expr::AggregateFunction(mut call) if call.func.name() == "avg" && !call.params.distinct => {
-            let widened = call.params.args.first().and_then(|argument| wider_average(argument, schema));
-            match (widened, call.params.args.first_mut()) {
-                (Some(widened), Some(argument)) => {
-                    *argument = widened;
-                    Ok(Transformed::yes(Expr::AggregateFunction(AggregateFunction { ..call })))
+        Expr::AggregateFunction(mut call) => {
+            let changed = widen_argument(call.func.name(), &mut call.params.args, schema);
+            let call = Expr::AggregateFunction(call);
+            Ok(if changed { Transformed::yes(call) } else { Transformed::no(call) })
+        }
+        Expr::WindowFunction(mut call) => {
+            let changed = match &call.fun {
+                WindowFunctionDefinition::AggregateUDF(function) => {
+                    widen_argument(function.name(), &mut call.params.args, schema)
                 }
-                _ => Ok(Transformed::no(Expr::AggregateFunction(call))),
-            }
+                WindowFunctionDefinition::WindowUDF(_) => false,
+            };
+            let call = Expr::WindowFunction(call);
+            Ok(if changed { Transformed::yes(call) } else { Transformed::no(call) })
         }
         other => Ok(Transformed::no(other)),
     }
 }
 
-fn wider_average(argument: &Expr, schema: &DFSchema) -> Option<Expr> {
+fn widen_argument(function: &str, arguments: &mut [Expr], schema: &DFSchema) -> bool {
+    let [argument] = arguments else { return false };
+    let widened = match function {
+        "avg" => wider_average(argument, schema),
+        "sum" => wider_sum(argument, schema),
+        _ => None,
+    };
+    match widened {
+        Some(widened) => {
+            *argument = widened;
+            true
+        }
+        None => false,
+    }
+}
+
+/// Of bigints; sums of smaller numbers are bigints.
+fn wider_sum(argument: &Expr, schema: &DFSchema) -> Option<Expr> {
     match argument.get_type(schema).ok()? {
+        DataType::Int64 | DataType::UInt64 => Some(cast(argument.clone(), DataType::Decimal128(BIGINT_DIGITS, 0))),
+        _ => None,
+    }
+}
+
+fn wider_average(argument: &Expr, schema: &DFSchema) -> Option<Expr> {
+    let whole = |scale| Some(cast(argument.clone(), DataType::Decimal128(DECIMAL128_DIGITS, scale)));
+    match argument.get_type(schema).ok()? {
+        DataType::Int16 | DataType::Int32 => whole(INTEGER_AVERAGE_DIGITS),
+        DataType::Int64 | DataType::UInt64 => whole(BIGINT_AVERAGE_DIGITS),
         DataType::Decimal128(precision, scale) if (0..=18).contains(&scale) && precision <= AVERAGED_DIGITS_MAX => {
             let wider = DataType::Decimal128(DECIMAL128_DIGITS, scale + AVERAGE_DIGITS);
             Some(cast(argument.clone(), wider))

@@ -13,7 +13,7 @@ use arrow::datatypes::SchemaRef;
 use datafusion::logical_expr::LogicalPlan;
 use weir_model::{ObjectName, ValueType};
 
-pub(crate) use self::planning::Planning;
+pub(crate) use self::planning::{Planning, settling};
 use crate::{
     error::Values,
     lookup::KeyLookup,

@@ -21,6 +21,7 @@ use weir_sql::ast;
 use crate::{
     binder::Binder,
     error::{Values, plan_refusal, refusal},
+    semantics::{ZoneOf, settle_all},
 };
 
 /// The checks of one statement on one table.
@@ -118,8 +119,9 @@ fn compile(binder: &Binder<'_>, schema: &SchemaRef, expressions: &[&ast::Expr]) 
     let mut columns: BTreeSet<usize> = BTreeSet::new();
     for expr in expressions {
         let expr = binder.expression(expr, &whole, Vec::new())?;
-        let expr = crate::literals::resolve_all(expr, &whole)?;
-        let expr = simplifier.simplify(simplifier.coerce(expr, &whole)?)?;
+        let expr = crate::literals::resolve_all(expr, &whole, ZoneOf::Policy)?;
+        let expr = settle_all(simplifier.coerce(expr, &whole)?, &whole, ZoneOf::Policy)?;
+        let expr = simplifier.simplify(expr)?;
         for Column { name, .. } in expr.column_refs() {
             columns.insert(schema.index_of(name)?);
         }

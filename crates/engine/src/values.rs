@@ -1,11 +1,11 @@
 //! Bound parameters: from the wire's values to the scalars of a plan.
 
 use arrow::{
-    array::{Array, ArrayRef, IntervalMonthDayNanoArray, new_empty_array},
+    array::{Array, new_empty_array},
     datatypes::{DataType, IntervalMonthDayNano},
 };
 use datafusion::common::{ScalarValue, utils::SingleRowListArrayBuilder};
-use weir_model::{Code, ColumnType, Refusal, Result, Value, ValueType, read_array};
+use weir_model::{Code, ColumnType, Refusal, Result, Value, ValueType, read_array, text::zone::Zone};
 use weir_store::arrow_type;
 
 use crate::{coerce, functions, types::list_type};
@@ -31,7 +31,7 @@ pub(crate) fn scalar(value: &Value) -> Result<ScalarValue> {
         Value::Interval { months, days, nanoseconds } => {
             ScalarValue::IntervalMonthDayNano(Some(IntervalMonthDayNano::new(*months, *days, *nanoseconds)))
         }
-        Value::Array { element, elements } => list(elements, *element, 0)?,
+        Value::Array { element, elements } => list(elements, *element, 0, &Zone::utc())?,
     })
 }
 
@@ -44,27 +44,29 @@ fn null_of(column_type: ColumnType) -> Result<ScalarValue> {
 ///
 /// # Errors
 /// As PostgreSQL's input functions and assignment casts: `invalid_text_representation`, `numeric_out_of_range`, ….
-pub(crate) fn parameter(value: &Value, value_type: ValueType, number: usize) -> Result<ScalarValue> {
+pub(crate) fn parameter(value: &Value, value_type: ValueType, number: usize, zone: &Zone) -> Result<ScalarValue> {
     let Some(element) = value_type.element() else {
-        return scalar_parameter(value, value_type.scalar().unwrap_or(ColumnType::Text), number);
+        return scalar_parameter(value, value_type.scalar().unwrap_or(ColumnType::Text), number, zone);
     };
     match value {
         Value::Null(_) => ScalarValue::try_from(&list_type(element))
             .map_err(|_| Refusal::new(Code::Internal, "a NULL array has no scalar form")),
-        Value::Array { elements, .. } => list(elements, element, number),
+        Value::Array { elements, .. } => list(elements, element, number, zone),
         Value::Text(text) => {
             let elements = read_array(text).map_err(|fault| functions::malformed_array(fault, text))?;
             let elements: Vec<Value> =
                 elements.into_iter().map(|element| element.map_or(Value::Null(None), Value::Text)).collect();
-            list(&elements, element, number)
+            list(&elements, element, number, zone)
         }
         _ => Err(Refusal::new(Code::DatatypeMismatch, format!("parameter ${number} is of type {value_type}"))),
     }
 }
 
-fn list(elements: &[Value], element: ColumnType, number: usize) -> Result<ScalarValue> {
-    let elements =
-        elements.iter().map(|value| scalar_parameter(value, element, number)).collect::<Result<Vec<ScalarValue>>>()?;
+fn list(elements: &[Value], element: ColumnType, number: usize, zone: &Zone) -> Result<ScalarValue> {
+    let elements = elements
+        .iter()
+        .map(|value| scalar_parameter(value, element, number, zone))
+        .collect::<Result<Vec<ScalarValue>>>()?;
     let values = match elements.is_empty() {
         true => new_empty_array(&arrow_type(element)),
         false => ScalarValue::iter_to_array(elements)
@@ -73,7 +75,7 @@ fn list(elements: &[Value], element: ColumnType, number: usize) -> Result<Scalar
     Ok(SingleRowListArrayBuilder::new(values).with_nullable(true).build_list_scalar())
 }
 
-fn scalar_parameter(value: &Value, column_type: ColumnType, number: usize) -> Result<ScalarValue> {
+fn scalar_parameter(value: &Value, column_type: ColumnType, number: usize, zone: &Zone) -> Result<ScalarValue> {
     let own = scalar(value)?;
     let target = arrow_type(column_type);
     if own.data_type() == target && !needs_check(column_type) {
@@ -83,7 +85,7 @@ fn scalar_parameter(value: &Value, column_type: ColumnType, number: usize) -> Re
         return null_of(column_type);
     }
     let array = own.to_array().map_err(|_| Refusal::new(Code::Internal, "a parameter has no array form"))?;
-    let array = coerce::to_type(&array, column_type, coerce::Context::Parameter(number))?;
+    let array = coerce::to_type(&array, column_type, coerce::Context::Parameter(number), zone)?;
     ScalarValue::try_from_array(&array, 0)
         .map_err(|_| Refusal::new(Code::Internal, "a parameter could not be read back"))
 }
@@ -123,11 +125,6 @@ pub(crate) fn value_of(scalar: &ScalarValue) -> Option<Value> {
         ScalarValue::TimestampNanosecond(Some(nanos), None) if nanos % 1000 == 0 => Value::Timestamp(nanos / 1000),
         _ => return None,
     })
-}
-
-/// An array of one interval; Arrow's cast has no way from text.
-pub(crate) fn intervals(values: Vec<Option<IntervalMonthDayNano>>) -> ArrayRef {
-    std::sync::Arc::new(IntervalMonthDayNanoArray::from(values))
 }
 
 /// Whether the array holds only NULLs, whatever its type.

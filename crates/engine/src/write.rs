@@ -73,7 +73,9 @@ impl EngineSession {
                 .columns()
                 .iter()
                 .zip(batch.columns())
-                .map(|(column, array)| coerce::to_type(array, column.column_type, Context::Column(&column.name)))
+                .map(|(column, array)| {
+                    coerce::to_type(array, column.column_type, Context::Column(&column.name), bindings.zone())
+                })
                 .collect::<Result<Vec<ArrayRef>>>()?;
             transaction.insert(target, assemble(&schema, columns, batch.num_rows())?)?;
         }

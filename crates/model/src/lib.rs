@@ -1,7 +1,7 @@
 //! The nouns every room of Weir shares.
 //!
 //! Plain data, no I/O, no other crate of ours: organisations and principals, object names, actions, column types,
-//! values, and the refusals and errors that a client reads.
+//! values and their text forms, and the refusals and errors that a client reads.
 
 mod action;
 mod array_text;
@@ -10,6 +10,7 @@ mod identity;
 mod ids;
 mod name;
 mod refusal;
+pub mod text;
 mod value;
 mod value_type;
 

@@ -66,6 +66,8 @@ codes! {
     DuplicateTable = "duplicate_table", "42P07";
     DuplicateSchema = "duplicate_schema", "42P06";
     DuplicateColumn = "duplicate_column", "42701";
+    DuplicateAlias = "duplicate_alias", "42712";
+    InvalidColumnReference = "invalid_column_reference", "42P10";
     DuplicateCursor = "duplicate_cursor", "42P03";
     DuplicatePreparedStatement = "duplicate_prepared_statement", "42P05";
     InvalidCursorName = "invalid_cursor_name", "34000";
@@ -81,6 +83,14 @@ codes! {
     InvalidBinaryRepresentation = "invalid_binary_representation", "22P03";
     InvalidByteSequence = "invalid_byte_sequence", "22021";
     InvalidDatetime = "invalid_datetime", "22007";
+    DatetimeOverflow = "datetime_field_overflow", "22008";
+    InvalidLogarithm = "invalid_logarithm", "2201E";
+    InvalidPower = "invalid_power", "2201F";
+    InvalidLimit = "invalid_limit", "2201W";
+    InvalidOffset = "invalid_offset", "2201X";
+    InvalidEscape = "invalid_escape_sequence", "22025";
+    IntervalOverflow = "interval_field_overflow", "22015";
+    CannotCoerce = "cannot_coerce", "42846";
     NumericOutOfRange = "numeric_out_of_range", "22003";
     DivisionByZero = "division_by_zero", "22012";
     StringTooLong = "string_too_long", "22001";

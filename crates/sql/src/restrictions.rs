@@ -3,8 +3,8 @@
 use std::ops::ControlFlow;
 
 use sqlparser::ast::{
-    Expr, GroupByExpr, GroupByWithModifier, Ident, JoinConstraint, JoinOperator, LimitClause, Offset, Query, Select,
-    SetExpr, SetOperator, SetQuantifier, Statement, TableFactor, Visit, VisitMut, Visitor, VisitorMut,
+    BinaryOperator, Expr, GroupByExpr, GroupByWithModifier, Ident, JoinConstraint, JoinOperator, LimitClause, Offset,
+    Query, Select, SelectItem, SetExpr, SetQuantifier, Statement, TableFactor, Visit, VisitMut, Visitor, VisitorMut,
 };
 use weir_model::{Code, Refusal, Result};
 
@@ -43,14 +43,66 @@ impl VisitorMut for FetchToLimit {
     }
 }
 
-/// The engine forgets how often a row comes.
-fn multiset_operation(body: &SetExpr) -> bool {
+/// The engine knows columns by their place only.
+fn set_operation_by_name(body: &SetExpr) -> bool {
     match body {
-        SetExpr::SetOperation { left, op, set_quantifier, right } => {
-            let counts = matches!(set_quantifier, SetQuantifier::All | SetQuantifier::AllByName);
-            (counts && *op != SetOperator::Union) || multiset_operation(left) || multiset_operation(right)
+        SetExpr::SetOperation { left, set_quantifier, right, .. } => {
+            let named = matches!(
+                set_quantifier,
+                SetQuantifier::ByName | SetQuantifier::AllByName | SetQuantifier::DistinctByName
+            );
+            named || set_operation_by_name(left) || set_operation_by_name(right)
         }
         _ => false,
+    }
+}
+
+/// An outer join whose shared column is not its left side's.
+fn outer_to_right(operator: &JoinOperator) -> bool {
+    match operator {
+        JoinOperator::Right(by) | JoinOperator::RightOuter(by) | JoinOperator::FullOuter(by) => {
+            matches!(by, JoinConstraint::Using(_) | JoinConstraint::Natural)
+        }
+        _ => false,
+    }
+}
+
+/// What of a comparison of rows has no meaning, or none here.
+fn row_comparison(expr: &Expr) -> Result<()> {
+    let lengths = |left: &[Expr], right: &[Expr]| match left.len() == right.len() {
+        true => Ok(()),
+        false => Err(Refusal::new(Code::SyntaxError, "unequal number of entries in row expressions")),
+    };
+    let unsupported =
+        |what: &str| Err(Refusal::unsupported(what).hint("compare column by column, joined with AND, or use EXISTS"));
+    match expr {
+        Expr::BinaryOp { left, op, right } => match (left.as_ref(), right.as_ref()) {
+            (Expr::Tuple(left), Expr::Tuple(right)) => match op {
+                BinaryOperator::Eq
+                | BinaryOperator::NotEq
+                | BinaryOperator::Lt
+                | BinaryOperator::LtEq
+                | BinaryOperator::Gt
+                | BinaryOperator::GtEq => lengths(left, right),
+                _ => unsupported("this comparison of rows"),
+            },
+            (Expr::Tuple(_), _) | (_, Expr::Tuple(_)) => unsupported("a comparison of a row with something else"),
+            _ => Ok(()),
+        },
+        Expr::InList { expr, list, .. } => match expr.as_ref() {
+            Expr::Tuple(row) => list.iter().try_for_each(|item| match item {
+                Expr::Tuple(other) => lengths(row, other),
+                _ => unsupported("a row IN a list of anything but rows"),
+            }),
+            _ => Ok(()),
+        },
+        Expr::InSubquery { expr, .. } if matches!(expr.as_ref(), Expr::Tuple(_)) => unsupported("a row IN a subquery"),
+        Expr::IsDistinctFrom(left, right) | Expr::IsNotDistinctFrom(left, right)
+            if matches!((left.as_ref(), right.as_ref()), (Expr::Tuple(_), _) | (_, Expr::Tuple(_))) =>
+        {
+            unsupported("IS DISTINCT FROM of rows")
+        }
+        _ => Ok(()),
     }
 }
 
@@ -95,7 +147,7 @@ impl Visitor for Walk {
             (query.for_clause.is_some(), "FOR XML, JSON or BROWSE"),
             (query.settings.is_some() || query.format_clause.is_some(), "SETTINGS or FORMAT"),
             (!query.pipe_operators.is_empty(), "pipe operators"),
-            (multiset_operation(&query.body), "EXCEPT ALL or INTERSECT ALL"),
+            (set_operation_by_name(&query.body), "a set operation BY NAME"),
             (limit_by, "LIMIT … BY"),
             (subquery_in_values(&query.body), "a subquery in VALUES"),
             (modifying, "a data-modifying statement in WITH"),
@@ -117,15 +169,14 @@ impl Visitor for Walk {
                         | JoinOperator::StraightJoin(_)
                 )
         });
-        let merged_outer = select.from.iter().flat_map(|from| &from.joins).any(|join| {
-            matches!(
-                &join.join_operator,
-                JoinOperator::Right(by) | JoinOperator::RightOuter(by) | JoinOperator::FullOuter(by)
-                    if matches!(by, JoinConstraint::Using(_) | JoinConstraint::Natural)
-            )
+        // A RIGHT JOIN is turned around, which `*` would show.
+        let star = select.projection.iter().any(|item| matches!(item, SelectItem::Wildcard(_)));
+        let merged_outer = select.from.iter().flat_map(|from| &from.joins).any(|join| match &join.join_operator {
+            JoinOperator::FullOuter(_) => outer_to_right(&join.join_operator),
+            other => star && outer_to_right(other),
         });
         Walk::refuse([
-            (merged_outer, "RIGHT or FULL JOIN with USING or NATURAL"),
+            (merged_outer, "FULL JOIN with USING or NATURAL, or `*` over such a RIGHT JOIN"),
             (select.into.is_some(), "SELECT … INTO"),
             (!select.optimizer_hints.is_empty(), "optimizer hints"),
             (select.top.is_some(), "TOP"),
@@ -165,7 +216,10 @@ impl Visitor for Walk {
             TableFactor::UNNEST { with_offset, with_ordinality, .. } => {
                 Walk::refuse([(*with_offset || *with_ordinality, "UNNEST WITH ORDINALITY")])
             }
-            TableFactor::NestedJoin { .. } => ControlFlow::Continue(()),
+            TableFactor::NestedJoin { table_with_joins, .. } => {
+                let merged = table_with_joins.joins.iter().any(|join| outer_to_right(&join.join_operator));
+                Walk::refuse([(merged, "RIGHT or FULL JOIN with USING or NATURAL in parentheses")])
+            }
             TableFactor::Pivot { .. } => Walk::refuse([(true, "PIVOT")]),
             TableFactor::Unpivot { .. } => Walk::refuse([(true, "UNPIVOT")]),
             TableFactor::MatchRecognize { .. } => Walk::refuse([(true, "MATCH_RECOGNIZE")]),
@@ -180,12 +234,8 @@ impl Visitor for Walk {
             Expr::CompoundIdentifier(idents) => idents.iter().any(hidden),
             _ => false,
         };
-        if let Expr::BinaryOp { left, right, .. } = expr {
-            if matches!(**left, Expr::Tuple(_)) && matches!(**right, Expr::Tuple(_)) {
-                return ControlFlow::Break(
-                    Refusal::unsupported("a comparison of rows").hint("compare column by column, joined with AND"),
-                );
-            }
+        if let Err(refusal) = row_comparison(expr) {
+            return ControlFlow::Break(refusal);
         }
         if named {
             return ControlFlow::Break(Refusal::new(

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use datafusion::{
-    common::{DataFusionError, TableReference},
+    common::{DFSchema, DataFusionError, TableReference},
     logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, TableSource, lit, utils::conjunction},
+    optimizer::Analyzer,
 };
 use weir_model::{Action, Code, ObjectName, Refusal, Result};
 use weir_policy::{RowCommand, RowFilter};
@@ -17,6 +18,7 @@ use crate::{
     error::plan_refusal,
     governance::ObjectGovernance,
     governed::{GovernedTable, Protection, RawTable, Rows, ViewSource},
+    plan::settling,
     types::{plan_schema, scalar_type},
 };
 
@@ -182,8 +184,11 @@ impl Binder<'_> {
     /// Gives a view's query the names and types its columns had when it was made.
     fn named(&self, plan: LogicalPlan, view: &View) -> Result<LogicalPlan> {
         let schema = Arc::clone(plan.schema());
-        let fits = schema.fields().len() == view.columns.len()
-            && schema.fields().iter().zip(&view.columns).all(|(field, (_, kept))| scalar_type(field) == *kept);
+        // The types it will have may be settled only by the analysis, of the whole statement; here they are tried.
+        let fits = fits(&schema, view) || {
+            let settled = Analyzer::with_rules(settling()).execute_and_check(plan.clone(), self.options, |_, _| {});
+            fits(settled.map_err(|error| plan_refusal(&error))?.schema(), view)
+        };
         if !fits {
             return Err(Refusal::new(
                 Code::WrongObjectType,
@@ -198,6 +203,11 @@ impl Binder<'_> {
             .and_then(LogicalPlanBuilder::build)
             .map_err(|error| plan_refusal(&error))
     }
+}
+
+fn fits(schema: &DFSchema, view: &View) -> bool {
+    schema.fields().len() == view.columns.len()
+        && schema.fields().iter().zip(&view.columns).all(|(field, (_, kept))| scalar_type(field) == *kept)
 }
 
 fn stored(table: &TableVersion, governance: &ObjectGovernance) -> RawTable {

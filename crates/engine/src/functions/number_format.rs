@@ -145,6 +145,43 @@ fn trimmed(decimals: &str, pattern: &str) -> String {
     decimals.chars().take(end).collect()
 }
 
+/// Scale of what is read.
+const READ_SCALE: u8 = 10;
+
+/// A text in a format, as the unscaled value of `numeric(38, 10)`: digits at the places of `9` and `0`, signs where they
+/// stand, group marks left out.
+///
+/// # Errors
+/// `unsupported` for the patterns that [`format`] has not; `invalid_text_representation` without a digit.
+pub(super) fn read(text: &str, format: &str) -> Result<i128, Refusal> {
+    let upper = format.to_ascii_uppercase();
+    let pattern = upper.strip_prefix("FM").unwrap_or(&upper).replace("MI", "S").replace("PL", "S").replace("SG", "S");
+    let mut characters = text.trim_start().chars().peekable();
+    let mut number = String::new();
+    let mut negative = false;
+    for mark in pattern.chars() {
+        if let Some(sign) = characters.next_if(|c| matches!(c, '-' | '+')) {
+            negative |= sign == '-';
+        }
+        match mark {
+            '9' | '0' => number.extend(characters.next_if(|c| c.is_ascii_digit() || *c == '.')),
+            '.' | 'D' => number.extend(characters.next_if_eq(&'.')),
+            ',' | 'G' => {
+                characters.next_if_eq(&',');
+            }
+            'S' => {}
+            ' ' => {
+                characters.next_if_eq(&' ');
+            }
+            odd => return Err(Refusal::unsupported(format!("to_number with `{odd}`"))),
+        }
+    }
+    negative |= characters.next_if_eq(&'-').is_some();
+    let value = weir_model::text::number_input::read_decimal(number.as_bytes(), 38, READ_SCALE as i8);
+    let value = value.map_err(|fault| fault.refusal(weir_model::ColumnType::NUMERIC_DEFAULT, text.as_bytes()))?;
+    Ok(if negative { -value } else { value })
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
@@ -167,5 +204,17 @@ mod tests {
         check("7", "99MI", " 7 ");
         check("12", "99999", "    12");
         assert!(format("1", "RN").is_err());
+    }
+
+    #[test]
+    fn numbers_are_read_where_the_format_has_places() {
+        let check = |text: &str, format: &str, expected: i128| {
+            assert_eq!(read(text, format), Ok(expected * 1_000_000_000), "{text} {format}");
+        };
+        check("12,454.8-", "99G999D9S", -124_548);
+        check("-34.5", "S99D9", -345);
+        check("1234", "9999", 12_340);
+        check("1,234", "9,999", 12_340);
+        assert!(read("x", "9").is_err());
     }
 }

@@ -5,7 +5,7 @@ use datafusion::{common::ScalarValue, logical_expr::Expr};
 use std::sync::Arc;
 use weir_model::{Code, Refusal, Result};
 
-/// An arithmetic progression of bigints, both ends included.
+/// An arithmetic progression, both ends included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Series {
     start: i64,
@@ -14,8 +14,11 @@ pub(crate) struct Series {
 }
 
 impl Series {
-    pub(crate) fn schema() -> SchemaRef {
-        Arc::new(Schema::new(vec![Field::new("generate_series", DataType::Int64, false)]))
+    /// Of integers as long as all that was written are.
+    pub(crate) fn schema(self) -> SchemaRef {
+        let small = [self.start, self.stop, self.step].into_iter().all(|number| i32::try_from(number).is_ok());
+        let data_type = if small { DataType::Int32 } else { DataType::Int64 };
+        Arc::new(Schema::new(vec![Field::new("generate_series", data_type, false)]))
     }
 
     pub(crate) fn len(self) -> u64 {

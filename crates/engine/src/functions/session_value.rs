@@ -14,14 +14,15 @@ use datafusion::{
     },
     logical_expr::{
         ColumnarValue, Expr, LogicalPlan, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
-        expr::Placeholder, expr_rewriter::NamePreserver,
+        expr::Placeholder,
     },
     optimizer::AnalyzerRule,
 };
 use weir_model::{Code, ColumnType, Refusal};
 use weir_store::arrow_type;
 
-use crate::{error::external, types::parameter_field};
+use super::cast::cast_call;
+use crate::{error::external, rewrite, semantics::ZoneOf, types::parameter_field};
 
 /// What a session value stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -39,6 +40,10 @@ pub(crate) enum SessionValue {
     Setting,
     /// `set_config('name', value, is_local)`: of a parameter that is not known an error, of others refused.
     SetConfig,
+    /// The session's time zone.
+    Zone,
+    /// A text that names an instant once its time zone is known.
+    Instant,
 }
 
 const NAMES: [(&str, SessionValue); 21] = [
@@ -68,7 +73,7 @@ const NAMES: [(&str, SessionValue); 21] = [
 impl SessionValue {
     pub(crate) fn column_type(self) -> ColumnType {
         match self {
-            SessionValue::Now => ColumnType::Timestamptz,
+            SessionValue::Now | SessionValue::Instant => ColumnType::Timestamptz,
             SessionValue::Today => ColumnType::Date,
             SessionValue::LocalNow => ColumnType::Timestamp,
             SessionValue::LocalTime => ColumnType::Time,
@@ -90,11 +95,19 @@ impl SessionValue {
             SessionValue::BackendPid => "$__backend_pid",
             SessionValue::Setting => SETTING,
             SessionValue::SetConfig => SET_CONFIG,
+            SessionValue::Zone => ZONE,
+            SessionValue::Instant => INSTANT,
         }
     }
 
-    /// The session value that a placeholder's id names, and the setting's name where it is one.
+    /// The session value that a placeholder's id names, and what follows it: a setting's name, an instant's text.
     pub(crate) fn of_placeholder(id: &str) -> Option<(SessionValue, &str)> {
+        if id == ZONE {
+            return Some((SessionValue::Zone, ""));
+        }
+        if let Some(text) = id.strip_prefix(INSTANT) {
+            return Some((SessionValue::Instant, text));
+        }
         if let Some(name) = id.strip_prefix(SETTING) {
             return Some((SessionValue::Setting, name));
         }
@@ -109,6 +122,22 @@ impl SessionValue {
 const SETTING: &str = "$__setting:";
 /// Followed by the setting's name.
 const SET_CONFIG: &str = "$__set_config:";
+const ZONE: &str = "$__zone";
+const INSTANT: &str = "$__instant:";
+
+fn placeholder(id: String, column_type: ColumnType) -> Expr {
+    Expr::Placeholder(Placeholder::new_with_field(id, Some(parameter_field(column_type))))
+}
+
+/// The session's time zone.
+pub(crate) fn zone() -> Expr {
+    placeholder(ZONE.to_owned(), ColumnType::Text)
+}
+
+/// The instant that a text without a zone names in the session's.
+pub(crate) fn instant(text: &str) -> Expr {
+    placeholder(format!("{INSTANT}{text}"), ColumnType::Timestamptz)
+}
 
 /// The function a session value is called by until [`BindSessionValues`] replaces it.
 #[derive(Debug, PartialEq, Eq, Hash)]
@@ -166,11 +195,8 @@ pub(crate) struct BindSessionValues;
 impl AnalyzerRule for BindSessionValues {
     fn analyze(&self, plan: LogicalPlan, _config: &ConfigOptions) -> Result<LogicalPlan, DataFusionError> {
         let done = plan.transform_up_with_subqueries(|node| {
-            let names = NamePreserver::new(&node);
-            let changed = node.map_expressions(|expr| {
-                let name = names.save(&expr);
-                Ok(expr.transform_up(bind)?.update_data(|expr| name.restore(expr)))
-            })?;
+            let zone = ZoneOf::node(&node);
+            let changed = rewrite::expressions(node, |expr| expr.transform_up(|part| bind(part, zone)))?;
             if changed.transformed { changed.map_data(LogicalPlan::recompute_schema) } else { Ok(changed) }
         })?;
         Ok(done.data)
@@ -181,16 +207,21 @@ impl AnalyzerRule for BindSessionValues {
     }
 }
 
-pub(crate) fn bind(expr: Expr) -> Result<Transformed<Expr>, DataFusionError> {
+/// A policy's day is UTC's, whatever the session says.
+pub(crate) fn bind(expr: Expr, zone: ZoneOf) -> Result<Transformed<Expr>, DataFusionError> {
     let Expr::ScalarFunction(call) = &expr else { return Ok(Transformed::no(expr)) };
     let Some(Call { value, .. }) = call.func.inner().downcast_ref::<Call>() else { return Ok(Transformed::no(expr)) };
+    let local = matches!(value, SessionValue::Today | SessionValue::LocalNow | SessionValue::LocalTime);
+    if local && zone == ZoneOf::Policy {
+        let now = placeholder(SessionValue::Now.id().to_owned(), ColumnType::Timestamptz);
+        return Ok(Transformed::yes(cast_call(now, value.column_type(), Some(zone.expr()))));
+    }
     let id = match value {
         SessionValue::Setting => setting_id(&call.args)?,
         SessionValue::SetConfig => set_config_id(&call.args)?,
         value => value.id().to_owned(),
     };
-    let field = Some(parameter_field(value.column_type()));
-    Ok(Transformed::yes(Expr::Placeholder(Placeholder::new_with_field(id, field))))
+    Ok(Transformed::yes(placeholder(id, value.column_type())))
 }
 
 fn name(expr: &Expr) -> Option<String> {

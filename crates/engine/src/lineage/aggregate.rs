@@ -146,6 +146,9 @@ impl Tracer<'_> {
             // Distinct values of two columns, counted together, would tell which of them are equal.
             let is_value = reading.bare && reading.lineage.is_value_of(if distinct { 1 } else { usize::MAX });
             declassified &= is_value || !reading.lineage.is_restricted();
+            if counts && distinct {
+                check_equality(&reading.lineage, reading.bare, Use::CountDistinct)?;
+            }
             carried.compute_with(&reading.lineage);
         }
         Ok(if declassified { Lineage::default() } else { carried })

@@ -13,7 +13,7 @@ use datafusion::{
     execution::FunctionRegistry,
     logical_expr::{Expr, LogicalPlan, TableScan, UserDefinedLogicalNode},
     optimizer::{
-        OptimizerConfig,
+        AnalyzerRule, OptimizerConfig,
         analyzer::{Analyzer, resolve_grouping_function::ResolveGroupingFunction, type_coercion::TypeCoercion},
     },
 };
@@ -26,7 +26,6 @@ use crate::{
     barrier::Barrier,
     binder::{Binder, infer, infer_from_casts, parameter_fields},
     catalog::{CatalogView, shown_name},
-    checked::CheckedArithmetic,
     dialect,
     error::{Values, plan_refusal},
     functions::{Functions, session_value::BindSessionValues},
@@ -35,9 +34,12 @@ use crate::{
     lineage::{MaskedScans, TableMasks, Traced, trace},
     literals::UnknownLiterals,
     lookup::KeyLookup,
+    lower::lower,
     naming::OutputNames,
+    narrow::WholeNumbers,
     numeric_digits::NumericDigits,
     physical::has_placeholder,
+    semantics::Semantics,
     session::EngineSession,
     types::Column,
 };
@@ -186,20 +188,15 @@ impl<'a> Planning<'a> {
     pub(crate) fn finish(&self, binder: &Binder<'_>, plan: LogicalPlan, names: &OutputNames) -> Result<Finished> {
         let refused = |error: DataFusionError| plan_refusal(&error);
         let verify = Arc::new(binder.verify());
-        let analyzer = Analyzer::with_rules(vec![
-            Arc::clone(&verify) as _,
-            Arc::new(BindSessionValues),
-            Arc::new(UnknownLiterals),
-            Arc::new(ResolveGroupingFunction::new()),
-            Arc::new(NumericDigits),
-            Arc::new(TypeCoercion::new()),
-            Arc::new(CheckedArithmetic::default()),
-        ]);
+        let mut rules: Vec<Arc<dyn AnalyzerRule + Send + Sync>> = vec![Arc::clone(&verify) as _];
+        rules.extend(settling());
+        let analyzer = Analyzer::with_rules(rules);
         let options = self.session.options();
         let analysed = analyzer.execute_and_check(plan, options, |_, _| {}).map_err(refused)?;
         let columns = output_columns(&analysed, names);
         let scans = Scans::of(&analysed).map_err(refused)?;
         let Traced { plan, masks } = trace(analysed, &scans, &self.governance.mask_key)?;
+        let plan = lower(plan).map_err(refused)?;
         let config = Optimizing {
             functions: &self.session.engine().functions,
             options: Arc::clone(options),
@@ -231,6 +228,19 @@ impl<'a> Planning<'a> {
             estimate: facts.estimate,
         })
     }
+}
+
+/// The rules that give a plan its types and PostgreSQL's meaning.
+pub(crate) fn settling() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
+    vec![
+        Arc::new(BindSessionValues),
+        Arc::new(UnknownLiterals),
+        Arc::new(ResolveGroupingFunction::new()),
+        Arc::new(WholeNumbers),
+        Arc::new(NumericDigits),
+        Arc::new(TypeCoercion::new()),
+        Arc::new(Semantics),
+    ]
 }
 
 /// As many types as the statement has parameters.

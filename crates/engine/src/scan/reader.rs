@@ -11,8 +11,8 @@ use std::{
 use arrow::{
     array::{BooleanBufferBuilder, Int64Array, RecordBatch, RecordBatchOptions},
     buffer::BooleanBuffer,
-    compute::BatchCoalescer,
-    datatypes::SchemaRef,
+    compute::{BatchCoalescer, cast},
+    datatypes::{DataType, SchemaRef},
 };
 use datafusion::common::DataFusionError;
 use weir_store::ScanUnit;
@@ -115,7 +115,8 @@ impl Reader {
                     return Ok(false);
                 }
                 self.position += values.len() as u64;
-                let batch = RecordBatch::try_new(Arc::clone(&scan.full_schema), vec![Arc::new(values)])?;
+                let wanted = scan.full_schema.fields().first().map_or(&DataType::Int64, |field| field.data_type());
+                let batch = RecordBatch::try_new(Arc::clone(&scan.full_schema), vec![cast(&values, wanted)?])?;
                 self.whole(&batch).map(|()| true)
             }
         }

@@ -151,7 +151,7 @@ impl Update {
                 NewValue::Default(Some(default)) => default.evaluate(bindings, ids.len())?,
                 NewValue::Default(None) => arrow::array::new_null_array(&DataType::Null, ids.len()),
             };
-            let array = coerce::to_type(&array, column.column_type, Context::Column(&column.name))?;
+            let array = coerce::to_type(&array, column.column_type, Context::Column(&column.name), bindings.zone())?;
             if let Some(old) = columns.get_mut(*place) {
                 *old = array;
             }

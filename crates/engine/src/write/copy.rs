@@ -114,11 +114,12 @@ impl CopyTarget {
                 let given = self.places.iter().position(|known| *known == place);
                 match (given, default) {
                     (Some(index), _) => match batch.columns().get(index) {
-                        Some(array) => coerce::to_type(array, column.column_type, context),
+                        Some(array) => coerce::to_type(array, column.column_type, context, self.bindings.zone()),
                         None => Err(Refusal::new(Code::Internal, "a batch lacks a column")),
                     },
                     (None, Some(default)) => {
-                        coerce::to_type(&default.evaluate(&self.bindings, rows)?, column.column_type, context)
+                        let values = default.evaluate(&self.bindings, rows)?;
+                        coerce::to_type(&values, column.column_type, context, self.bindings.zone())
                     }
                     (None, None) => Ok(new_null_array(&arrow_type(column.column_type), rows)),
                 }

@@ -152,12 +152,14 @@ fn complete(
         .zip(schema.columns())
         .map(|(from, column)| match from {
             From::Source(place) => match source.get(*place) {
-                Some(array) => coerce::to_type(array, column.column_type, Context::Column(&column.name)),
+                Some(array) => {
+                    coerce::to_type(array, column.column_type, Context::Column(&column.name), bindings.zone())
+                }
                 None => Err(Refusal::new(Code::Internal, "a source without a column")),
             },
             From::Default(default) => {
                 let array = default.evaluate(bindings, rows)?;
-                coerce::to_type(&array, column.column_type, Context::Column(&column.name))
+                coerce::to_type(&array, column.column_type, Context::Column(&column.name), bindings.zone())
             }
             From::Null => Ok(new_null_array(&arrow_type(column.column_type), rows)),
         })
@@ -177,7 +179,7 @@ fn column_of(cells: &[&Cell], column: &Column, bindings: &Bindings) -> Result<Ar
                 _ => None,
             })
             .collect();
-        return coerce::to_type(&(Arc::new(texts) as ArrayRef), column.column_type, context);
+        return coerce::to_type(&(Arc::new(texts) as ArrayRef), column.column_type, context, bindings.zone());
     }
     let own = cells.iter().map(|cell| one(cell, column, bindings)).collect::<Result<Vec<ArrayRef>>>()?;
     let arrays: Vec<&dyn Array> = own.iter().map(AsRef::as_ref).collect();
@@ -198,11 +200,11 @@ fn one(cell: &Cell, column: &Column, bindings: &Bindings) -> Result<ArrayRef> {
         },
         Cell::Constant(constant) => {
             let array = constant.evaluate(bindings, 1)?;
-            return coerce::to_type(&array, column.column_type, Context::Column(&column.name));
+            return coerce::to_type(&array, column.column_type, Context::Column(&column.name), bindings.zone());
         }
     };
     let array = scalar.to_array().map_err(|error| plan_refusal(&error))?;
-    coerce::to_type(&array, column.column_type, Context::Column(&column.name))
+    coerce::to_type(&array, column.column_type, Context::Column(&column.name), bindings.zone())
 }
 
 /// A number as written, in the form nearest to its column's type.

@@ -34,10 +34,10 @@ fn strings_numbers_and_dates() {
         "2|2.0|1.0|1.26|1|1024.0|-1.0",
     );
     check("date_trunc('month', timestamp '2024-05-17 10:00:00')", "2024-05-01T00:00:00");
-    check("extract(year FROM date '2024-05-17'), date_part('month', date '2024-05-17')", "2024|5");
+    check("extract(year FROM date '2024-05-17'), date_part('month', date '2024-05-17')", "2024|5.0");
     check(
         "date '2024-01-31' + interval '1 day', date '2024-01-31' + interval '1 hour'",
-        "2024-02-01|2024-01-31T01:00:00",
+        "2024-02-01T00:00:00|2024-01-31T01:00:00",
     );
     check("timestamp '2024-01-01 10:00' + interval '90 minutes', 'yes'::boolean", "2024-01-01T11:30:00|true");
     check("to_char(timestamp '2024-05-07 14:03:09', 'YYYY-MM-DD HH24:MI:SS')", "2024-05-07 14:03:09");
@@ -47,7 +47,7 @@ fn strings_numbers_and_dates() {
     );
     check("1 IS DISTINCT FROM NULL, NULL IS NOT DISTINCT FROM NULL", "true|true");
     check("'5'::int + 1, '1.5'::numeric(4,1), true::int, 3::text, '2024-01-01'::date", "6|1.5|1|3|2024-01-01");
-    check("age(timestamp '2024-03-01', timestamp '2024-01-15')", "1 mons 15 days");
+    check("age(timestamp '2024-03-01', timestamp '2024-01-15')", "1 mons 17 days");
 }
 
 #[test]
@@ -66,7 +66,7 @@ fn aggregates_and_windows() {
         "SELECT g, n, sum(n) OVER (ORDER BY n NULLS LAST), lag(n) OVER (ORDER BY n NULLS LAST) FROM t ORDER BY n",
         &["a|1|1|NULL", "a|2|3|1", "b|3|6|2", "b|NULL|6|3"],
     );
-    world.check("SELECT avg(n), stddev(n) FROM t", &["2.0|1.0"]);
+    world.check("SELECT avg(n), stddev(n) FROM t", &["2.0000000000000000|1.0"]);
     world.check(
         "SELECT g, grouping(g), count(*) FROM t GROUP BY ROLLUP (g) ORDER BY g",
         &["a|0|2", "b|0|2", "NULL|1|4"],

@@ -10,7 +10,7 @@ fn world() -> World {
              i % 3 AS shown FROM generate_series(0, 149999) AS g(i);
          CREATE TABLE few AS SELECT i * 100 AS k, i AS v, CASE WHEN i = 3 THEN NULL ELSE i * 10 END AS n
              FROM generate_series(0, 12) AS g(i);
-         CREATE TABLE far AS SELECT i * 1000000007 AS k, i AS v FROM generate_series(0, 40) AS g(i);
+         CREATE TABLE far AS SELECT i::bigint * 1000000007 AS k, i AS v FROM generate_series(0, 40) AS g(i);
          CREATE TABLE none AS SELECT i AS k, i AS v FROM generate_series(1, 0) AS g(i)",
     );
     world.policies("CREATE POLICY shown ON wide USING (shown < 2); CREATE POLICY all_few ON few USING (true);");

@@ -18,5 +18,6 @@ mod lookups;
 mod parameters;
 mod pitfalls;
 mod queries;
+mod semantics;
 mod world;
 mod writes;

@@ -422,7 +422,7 @@ fn parameter_errors_name_their_place() {
         ColumnType::Date,
         text,
         b"2024-02-30",
-        Code::InvalidDatetime,
+        Code::DatetimeOverflow,
         "date/time field value out of range: \"2024-02-30\"",
     );
     check(

@@ -43,7 +43,7 @@ async fn masks_stand_in_place_of_values() {
             "select upper(c_name), length(c_name), c_acctbal + 1 from customer where c_custkey = 1",
             &["***REDACTED***|∅|∅"],
         ),
-        ("select count(*), count(c_phone), count(distinct c_phone), sum(c_acctbal) from customer", &["4|3|2|∅"]),
+        ("select count(*), count(c_phone), sum(c_acctbal) from customer", &["4|3|∅"]),
         ("select sum(c_acctbal), max(c_name) from customer", &["∅|***REDACTED***"]),
         (
             "select c_mktsegment, sum(c_acctbal), sum(c_custkey) from customer group by c_mktsegment order by 1",

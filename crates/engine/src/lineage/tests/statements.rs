@@ -89,10 +89,10 @@ async fn what_is_computed_is_hidden() {
 #[tokio::test]
 async fn only_counting_declassifies() {
     check_all(&[
-        ("select count(*), count(1), count(c_phone), count(distinct c_phone) from customer", "- - - -"),
+        ("select count(*), count(1), count(c_phone), count(distinct c_comment) from customer", "- - - -"),
         ("select c_mktsegment, count(c_acctbal) from customer group by c_mktsegment", "- -"),
         ("select count(p) + 1 from (select c_phone p from customer) x", "-"),
-        ("select count(c_phone) from customer having count(distinct c_phone) > 1", "-"),
+        ("select count(c_phone) from customer having count(c_phone) > 1", "-"),
         ("select sum(c_acctbal), avg(c_acctbal), min(c_phone), max(c_name) from customer", "hidden hidden hidden redacted"),
         ("select sum(o_total), max(c_custkey), max(c_acctbal) from orders join customer on c_custkey = o_custkey", "- - hidden"),
         ("select string_agg(c_name, ','), array_agg(c_phone), first_value(c_phone), median(c_acctbal) from customer", "redacted hidden hidden hidden"),
@@ -100,9 +100,8 @@ async fn only_counting_declassifies() {
         ("select bool_or(c_acctbal > 100), count(nullif(c_phone, 'x')), count(c_acctbal > 100 or null) from customer", "hidden hidden hidden"),
         ("select count(case when c_acctbal > 100 then 1 end) from customer", "hidden"),
         ("select count(x) from (select case when c_acctbal > 100 then 1 end x from customer)", "hidden"),
-        ("select count(distinct p) from (select c_phone p from customer where c_custkey = 1 union all select '25-989')", "hidden"),
-        ("select count(distinct p) from (values ((select c_phone from customer where c_custkey = 1)), ('25-989')) v(p)", "hidden"),
-        ("select count(p), count(distinct p) from (select c_phone p from customer union all select s_phone from supplier)", "- hidden"),
+        ("select count(p) from (select c_phone p from customer where c_custkey = 1 union all select '25-989')", "hidden"),
+        ("select count(p) from (select c_phone p from customer union all select s_phone from supplier)", "-"),
         ("select count(c_phone || 'x') * 2, sum(c_acctbal) / count(*) from customer", "hidden hidden"),
         ("select c_custkey, max(c_acctbal) m from customer group by c_custkey order by c_custkey", "- hidden"),
         ("select m from (select max(c_acctbal) m from customer)", "hidden"),
@@ -118,6 +117,12 @@ async fn only_counting_declassifies() {
 async fn masked_columns_decide_over_no_rows() {
     check_all(&[
         ("select 1 from customer where c_phone = '25'", "refused WHERE customer.c_phone"),
+        ("select count(distinct c_phone) from customer", "refused count(DISTINCT …) customer.c_phone"),
+        ("select count(distinct upper(c_phone)) from customer", "refused count(DISTINCT …) customer.c_phone"),
+        ("select count(*) from customer having count(distinct c_phone) > 1", "refused count(DISTINCT …) customer.c_phone"),
+        ("select count(distinct p) from (select c_phone p from customer where c_custkey = 1 union all select '25-989')", "refused count(DISTINCT …) customer.c_phone"),
+        ("select count(distinct p) from (values ((select c_phone from customer where c_custkey = 1)), ('25-989')) v(p)", "refused count(DISTINCT …) customer.c_phone"),
+        ("select count(distinct p) from (select c_phone p from customer union all select s_phone from supplier)", "refused count(DISTINCT …) customer.c_phone"),
         ("select 1 from customer where c_acctbal > 100", "refused WHERE customer.c_acctbal"),
         ("select 1 from customer where c_name like 'A%'", "refused WHERE customer.c_name"),
         ("select 1 from customer where upper(c_name) = 'A'", "refused WHERE customer.c_name"),

@@ -1,14 +1,14 @@
 //! Text to numbers, from bytes that may not be UTF-8 and without allocation: COPY reads millions of these.
 
-use crate::types::fault::Fault;
+use crate::text::fault::Fault;
 
 /// Strips the white space PostgreSQL's input functions ignore around a value.
-pub(crate) fn trim(input: &[u8]) -> &[u8] {
+pub fn trim(input: &[u8]) -> &[u8] {
     input.trim_ascii()
 }
 
 /// A signed decimal integer within `min..=max`.
-pub(crate) fn read_integer(input: &[u8], min: i64, max: i64) -> Result<i64, Fault> {
+pub fn read_integer(input: &[u8], min: i64, max: i64) -> Result<i64, Fault> {
     let input = trim(input);
     let (negative, digits) = split_sign(input);
     if digits.is_empty() {
@@ -87,7 +87,7 @@ fn accumulate(value: i128, digits: &[u8]) -> Option<i128> {
 }
 
 /// A number exactly as written: unscaled value, precision and scale.
-pub(crate) fn read_numeric(input: &[u8]) -> Result<(i128, u8, i8), Fault> {
+pub fn read_numeric(input: &[u8]) -> Result<(i128, u8, i8), Fault> {
     let written = read_written(input)?;
     let mut value = accumulate(0, written.whole).and_then(|value| accumulate_more(value, written.fraction));
     let mut scale = i32::try_from(written.fraction.len()).map_err(|_huge| Fault::OutOfRange)? - written.exponent;
@@ -112,7 +112,7 @@ fn accumulate_more(value: i128, digits: &[u8]) -> Option<i128> {
 }
 
 /// A number as `numeric(precision, scale)`: rounded half away from zero, as PostgreSQL does.
-pub(crate) fn read_decimal(input: &[u8], precision: u8, scale: i8) -> Result<i128, Fault> {
+pub fn read_decimal(input: &[u8], precision: u8, scale: i8) -> Result<i128, Fault> {
     if let Some(value) = read_plain_decimal(input, precision, scale) {
         return Ok(value);
     }
@@ -175,14 +175,14 @@ fn read_plain_decimal(input: &[u8], precision: u8, scale: i8) -> Option<i128> {
 }
 
 /// A double, with PostgreSQL's spellings of the special values.
-pub(crate) fn read_f64(input: &[u8]) -> Result<f64, Fault> {
+pub fn read_f64(input: &[u8]) -> Result<f64, Fault> {
     let text = float_text(input)?;
     let value: f64 = text.parse().map_err(|_syntax| Fault::Syntax)?;
     check_float(text, value.is_infinite(), value == 0.0)?;
     Ok(value)
 }
 
-pub(crate) fn read_f32(input: &[u8]) -> Result<f32, Fault> {
+pub fn read_f32(input: &[u8]) -> Result<f32, Fault> {
     let text = float_text(input)?;
     let value: f32 = text.parse().map_err(|_syntax| Fault::Syntax)?;
     check_float(text, value.is_infinite(), value == 0.0)?;

@@ -1,13 +1,13 @@
 //! Text to intervals: PostgreSQL's own form, its verbose form, and ISO 8601.
 
-use crate::types::{fault::Fault, number_input::trim};
+use crate::text::{fault::Fault, number_input::trim};
 
 const MICRO: i128 = 1_000;
 const SECOND: i128 = 1_000_000 * MICRO;
 const DAY: i128 = 86_400 * SECOND;
 
 /// Months, days and nanoseconds.
-pub(crate) type Interval = (i32, i32, i64);
+pub type Interval = (i32, i32, i64);
 
 /// Sums in wide integers, narrowed once at the end.
 #[derive(Debug, Default)]
@@ -97,7 +97,7 @@ fn number(text: &str) -> Result<i128, Fault> {
     Ok(if negative { -value } else { value })
 }
 
-pub(crate) fn read_interval(input: &[u8]) -> Result<Interval, Fault> {
+pub fn read_interval(input: &[u8]) -> Result<Interval, Fault> {
     let text = std::str::from_utf8(trim(input)).map_err(|_not_ascii| Fault::Syntax)?;
     let mut sum = Sum::default();
     if let Some(iso) = text.strip_prefix(['P', 'p']) {

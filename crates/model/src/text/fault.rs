@@ -1,11 +1,11 @@
-use weir_model::{Code, ColumnType, Refusal};
+use crate::{Code, ColumnType, Refusal};
 
 /// How much of a client's own input an error repeats, in characters.
 const QUOTED_MAX: usize = 100;
 
 /// Why an input text or bytes is not a value of a type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Fault {
+pub enum Fault {
     Syntax,
     OutOfRange,
     /// A calendar field that does not exist, such as month 13.
@@ -21,7 +21,7 @@ pub(crate) enum Fault {
 
 impl Fault {
     /// PostgreSQL's message for it. `input` is what the client itself sent.
-    pub(crate) fn refusal(self, column_type: ColumnType, input: &[u8]) -> Refusal {
+    pub fn refusal(self, column_type: ColumnType, input: &[u8]) -> Refusal {
         let name = match column_type {
             ColumnType::Numeric { .. } => "numeric".to_owned(),
             other => other.to_string(),
@@ -43,14 +43,17 @@ impl Fault {
                 Code::InvalidTextRepresentation,
                 format!("invalid input syntax for type {name}: \"{shown}\""),
             ),
+            Fault::OutOfRange if column_type == ColumnType::Interval => {
+                Refusal::new(Code::IntervalOverflow, format!("interval field value out of range: \"{shown}\""))
+            }
             Fault::OutOfRange if temporal => {
-                Refusal::new(Code::InvalidDatetime, format!("{name} out of range: \"{shown}\""))
+                Refusal::new(Code::DatetimeOverflow, format!("{name} out of range: \"{shown}\""))
             }
             Fault::OutOfRange => {
                 Refusal::new(Code::NumericOutOfRange, format!("value \"{shown}\" is out of range for type {name}"))
             }
             Fault::NoSuchDate => {
-                Refusal::new(Code::InvalidDatetime, format!("date/time field value out of range: \"{shown}\""))
+                Refusal::new(Code::DatetimeOverflow, format!("date/time field value out of range: \"{shown}\""))
             }
             Fault::FieldOverflow => {
                 let refusal = Refusal::new(Code::NumericOutOfRange, "numeric field overflow");
@@ -74,7 +77,7 @@ impl Fault {
 }
 
 /// `invalid byte sequence for encoding "UTF8"`, with the first offending bytes.
-pub(crate) fn not_utf8(input: &[u8]) -> Refusal {
+pub fn not_utf8(input: &[u8]) -> Refusal {
     let at = match std::str::from_utf8(input) {
         Err(error) => error.valid_up_to(),
         Ok(text) => text.find('\0').unwrap_or(0),
@@ -84,7 +87,7 @@ pub(crate) fn not_utf8(input: &[u8]) -> Refusal {
 }
 
 /// A client's own input for an error message: at most 100 characters, no control characters.
-pub(crate) fn quote(input: &[u8]) -> String {
+pub fn quote(input: &[u8]) -> String {
     // Four bytes a character at most, and one character to know whether anything was cut.
     let head = input.get(..(QUOTED_MAX + 1) * 4).unwrap_or(input);
     let text = String::from_utf8_lossy(head);

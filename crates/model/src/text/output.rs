@@ -4,16 +4,16 @@ use std::fmt::Write as _;
 
 use bytes::{BufMut, BytesMut};
 
-use crate::types::calendar::{SECOND, civil_from_days, split_microseconds};
+use crate::text::calendar::{SECOND, civil_from_days, split_microseconds};
 
 const TEN_TO_19: u128 = 10_000_000_000_000_000_000;
 
-pub(crate) fn put_u64(out: &mut BytesMut, value: u64) {
+pub fn put_u64(out: &mut BytesMut, value: u64) {
     put_padded(out, value, 1);
 }
 
 /// Decimal digits with leading zeros up to `width`.
-pub(crate) fn put_padded(out: &mut BytesMut, mut value: u64, width: usize) {
+pub fn put_padded(out: &mut BytesMut, mut value: u64, width: usize) {
     let mut digits = [b'0'; 20];
     let mut length = 0;
     for slot in digits.iter_mut().rev() {
@@ -28,7 +28,7 @@ pub(crate) fn put_padded(out: &mut BytesMut, mut value: u64, width: usize) {
     out.put_slice(digits.get(start..).unwrap_or_default());
 }
 
-pub(crate) fn put_i64(out: &mut BytesMut, value: i64) {
+pub fn put_i64(out: &mut BytesMut, value: i64) {
     if value < 0 {
         out.put_u8(b'-');
     }
@@ -47,7 +47,7 @@ fn put_u128(out: &mut BytesMut, value: u128, width: usize) {
 }
 
 /// `unscaled / 10^scale` with exactly `scale` fractional digits.
-pub(crate) fn put_decimal(out: &mut BytesMut, unscaled: i128, scale: i8) {
+pub fn put_decimal(out: &mut BytesMut, unscaled: i128, scale: i8) {
     if unscaled < 0 {
         out.put_u8(b'-');
     }
@@ -106,7 +106,7 @@ impl Scratch {
 }
 
 /// The shortest digits that read back to the same double, as PostgreSQL 12 and later print them.
-pub(crate) fn put_f64(out: &mut BytesMut, value: f64) {
+pub fn put_f64(out: &mut BytesMut, value: f64) {
     if put_special_float(out, value.is_nan(), value.is_infinite(), value.is_sign_negative()) {
         return;
     }
@@ -117,7 +117,7 @@ pub(crate) fn put_f64(out: &mut BytesMut, value: f64) {
 }
 
 /// As [`put_f64`], for single precision.
-pub(crate) fn put_f32(out: &mut BytesMut, value: f32) {
+pub fn put_f32(out: &mut BytesMut, value: f32) {
     if put_special_float(out, value.is_nan(), value.is_infinite(), value.is_sign_negative()) {
         return;
     }
@@ -184,7 +184,7 @@ fn put_scientific(out: &mut BytesMut, text: &[u8], plain_below: i32) {
 }
 
 /// `\x` and two hexadecimal digits a byte.
-pub(crate) fn put_bytea(out: &mut BytesMut, bytes: &[u8]) {
+pub fn put_bytea(out: &mut BytesMut, bytes: &[u8]) {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     out.reserve(2 + bytes.len() * 2);
     out.put_slice(b"\\x");
@@ -207,14 +207,14 @@ fn put_day(out: &mut BytesMut, days: i32) -> bool {
     before_christ
 }
 
-pub(crate) fn put_date(out: &mut BytesMut, days: i32) {
+pub fn put_date(out: &mut BytesMut, days: i32) {
     if put_day(out, days) {
         out.put_slice(b" BC");
     }
 }
 
 /// `HH:MM:SS[.ffffff]` of microseconds since midnight, trailing zeros cut.
-pub(crate) fn put_time(out: &mut BytesMut, microseconds: i64) {
+pub fn put_time(out: &mut BytesMut, microseconds: i64) {
     let microseconds = microseconds.unsigned_abs();
     let seconds = microseconds / SECOND.unsigned_abs();
     put_padded(out, seconds / 3600, 2);
@@ -239,7 +239,7 @@ fn put_fraction(out: &mut BytesMut, mut microseconds: u64) {
 }
 
 /// A timestamp in microseconds since 1970; `offset` is the zone's seconds east of Greenwich, `None` without zone.
-pub(crate) fn put_timestamp(out: &mut BytesMut, microseconds: i64, offset: Option<i32>) {
+pub fn put_timestamp(out: &mut BytesMut, microseconds: i64, offset: Option<i32>) {
     let local = microseconds.saturating_add(i64::from(offset.unwrap_or(0)) * SECOND);
     let (days, time) = split_microseconds(local);
     let before_christ = put_day(out, days);
@@ -264,7 +264,7 @@ pub(crate) fn put_timestamp(out: &mut BytesMut, microseconds: i64, offset: Optio
 }
 
 /// IntervalStyle `postgres`: `1 year 2 mons -3 days +04:05:06.7`.
-pub(crate) fn put_interval(out: &mut BytesMut, months: i32, days: i32, nanoseconds: i64) {
+pub fn put_interval(out: &mut BytesMut, months: i32, days: i32, nanoseconds: i64) {
     let microseconds = nanoseconds / 1000;
     let mut written = false;
     // A sign is spelled out where the part before it was negative.

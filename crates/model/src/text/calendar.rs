@@ -1,14 +1,14 @@
 //! The proleptic Gregorian calendar over days since 1970-01-01, for the whole range of PostgreSQL's `date`.
 
 /// Days from 1970-01-01 to 2000-01-01, the origin of PostgreSQL's binary dates.
-pub(crate) const POSTGRES_EPOCH_DAYS: i32 = 10_957;
+pub const POSTGRES_EPOCH_DAYS: i32 = 10_957;
 /// Microseconds from 1970-01-01 to 2000-01-01.
-pub(crate) const POSTGRES_EPOCH_MICROSECONDS: i64 = 946_684_800_000_000;
-pub(crate) const SECOND: i64 = 1_000_000;
-pub(crate) const DAY: i64 = 86_400 * SECOND;
+pub const POSTGRES_EPOCH_MICROSECONDS: i64 = 946_684_800_000_000;
+pub const SECOND: i64 = 1_000_000;
+pub const DAY: i64 = 86_400 * SECOND;
 
 /// Year (astronomical: 0 is 1 BC), month and day of a day number.
-pub(crate) fn civil_from_days(days: i32) -> (i64, u32, u32) {
+pub fn civil_from_days(days: i32) -> (i64, u32, u32) {
     let shifted = i64::from(days) + 719_468;
     let era = shifted.div_euclid(146_097);
     let day_of_era = shifted.rem_euclid(146_097);
@@ -22,7 +22,7 @@ pub(crate) fn civil_from_days(days: i32) -> (i64, u32, u32) {
 }
 
 /// Day number of a date; `None` when there is no such day or PostgreSQL's `date` cannot hold it.
-pub(crate) fn days_from_civil(year: i64, month: u32, day: u32) -> Option<i32> {
+pub fn days_from_civil(year: i64, month: u32, day: u32) -> Option<i32> {
     if !(-4_713..=5_874_897).contains(&year) || !(1..=12).contains(&month) || day < 1 || day > days_in(year, month) {
         return None;
     }
@@ -45,7 +45,7 @@ fn days_in(year: i64, month: u32) -> u32 {
 }
 
 /// Splits microseconds since the epoch into a day number and microseconds of that day.
-pub(crate) fn split_microseconds(microseconds: i64) -> (i32, i64) {
+pub fn split_microseconds(microseconds: i64) -> (i32, i64) {
     // INVARIANT: i64::MAX / DAY is about 106 million, well inside i32.
     (microseconds.div_euclid(DAY) as i32, microseconds.rem_euclid(DAY))
 }

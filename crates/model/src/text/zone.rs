@@ -1,33 +1,33 @@
 use chrono::{DateTime, MappedLocalTime, NaiveDateTime, Offset, TimeZone};
 use chrono_tz::{TZ_VARIANTS, Tz};
 
-use crate::types::calendar::SECOND;
+use crate::text::calendar::SECOND;
 
 /// A session's time zone, or a fixed offset that a literal carries.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Zone {
+pub struct Zone {
     name: String,
     tz: Tz,
 }
 
 impl Zone {
-    pub(crate) fn utc() -> Zone {
+    pub fn utc() -> Zone {
         Zone { name: "UTC".into(), tz: Tz::UTC }
     }
 
     /// The zone of that name in the IANA database, letter case ignored.
-    pub(crate) fn named(name: &str) -> Option<Zone> {
+    pub fn named(name: &str) -> Option<Zone> {
         let exact = name.parse().ok();
         let any_case = || TZ_VARIANTS.iter().copied().find(|zone| zone.name().eq_ignore_ascii_case(name));
         Some(Zone { name: name.to_owned(), tz: exact.or_else(any_case)? })
     }
 
-    pub(crate) fn name(&self) -> &str {
+    pub fn name(&self) -> &str {
         &self.name
     }
 
     /// Seconds east of Greenwich at an instant. Outside chrono's years the zone's history is unknown and UTC is meant.
-    pub(crate) fn offset_at(&self, microseconds_utc: i64) -> i32 {
+    pub fn offset_at(&self, microseconds_utc: i64) -> i32 {
         if self.tz == Tz::UTC {
             return 0;
         }
@@ -36,7 +36,7 @@ impl Zone {
 
     /// The instant at which a clock on this zone's wall shows `microseconds`. As in PostgreSQL, a time that occurs
     /// twice means the later (standard) one, and one that is skipped is read with the offset before the jump.
-    pub(crate) fn to_utc(&self, microseconds: i64) -> Option<i64> {
+    pub fn to_utc(&self, microseconds: i64) -> Option<i64> {
         if self.tz == Tz::UTC {
             return Some(microseconds);
         }

@@ -1,6 +1,6 @@
 //! Text to dates, times and timestamps: ISO 8601 as PostgreSQL prints it, and the common variations of it.
 
-use crate::types::{
+use crate::text::{
     calendar::{DAY, SECOND, days_from_civil},
     fault::Fault,
     number_input::trim,
@@ -220,7 +220,7 @@ fn read_whole(input: &[u8]) -> Result<(i32, i64, Option<Written>), Fault> {
 }
 
 /// Days since 1970-01-01. A time of day that follows is allowed and ignored.
-pub(crate) fn read_date(input: &[u8]) -> Result<i32, Fault> {
+pub fn read_date(input: &[u8]) -> Result<i32, Fault> {
     match read_plain_date(input) {
         Some(result) => result,
         None => read_whole(input).map(|(days, ..)| days),
@@ -228,20 +228,20 @@ pub(crate) fn read_date(input: &[u8]) -> Result<i32, Fault> {
 }
 
 /// Microseconds since midnight.
-pub(crate) fn read_time(input: &[u8]) -> Result<i64, Fault> {
+pub fn read_time(input: &[u8]) -> Result<i64, Fault> {
     let mut cursor = Cursor(trim(input));
     let time = read_clock(&mut cursor)?;
     if cursor.0.is_empty() { Ok(time) } else { Err(Fault::Syntax) }
 }
 
 /// Microseconds since 1970 of the clock as written; a zone is allowed and ignored, as in PostgreSQL.
-pub(crate) fn read_timestamp(input: &[u8]) -> Result<i64, Fault> {
+pub fn read_timestamp(input: &[u8]) -> Result<i64, Fault> {
     let (days, clock, _zone) = read_whole(input)?;
     in_microseconds(days, clock)
 }
 
 /// Microseconds since 1970 UTC; `session` is the zone of a text that names none.
-pub(crate) fn read_timestamptz(input: &[u8], session: &Zone) -> Result<i64, Fault> {
+pub fn read_timestamptz(input: &[u8], session: &Zone) -> Result<i64, Fault> {
     let (days, clock, zone) = read_whole(input)?;
     let local = in_microseconds(days, clock)?;
     match zone {
