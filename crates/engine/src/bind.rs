@@ -14,7 +14,7 @@ use datafusion::{
     optimizer::simplify_expressions::ExprSimplifier,
 };
 use weir_model::{
-    Code, Refusal, Result, Value, ValueType,
+    Code, ColumnType, Refusal, Result, Value, ValueType,
     text::{calendar::split_microseconds, datetime_input::read_timestamptz, zone::Zone},
 };
 
