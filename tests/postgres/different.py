@@ -1,4 +1,4 @@
-"""Statements that Weir does not answer as PostgreSQL does, and why. What is here is in README.md's "Limits"."""
+"""Statements that Weir does not answer as PostgreSQL does, and why. README.md's "Limits" names what matters most."""
 
 FLOATS = "roots, logarithms, deviations and variances of numerics are double precision"
 ARRAYS = "arrays are text outside of the server"

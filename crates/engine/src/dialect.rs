@@ -87,7 +87,11 @@ impl VisitorMut for Rewrite {
 fn name_series(factor: &mut TableFactor) {
     if let TableFactor::Table { name, alias: Some(alias), args: Some(_), .. } = factor
         && alias.columns.is_empty()
-        && name.0.last().and_then(ObjectNamePart::as_ident).is_some_and(|name| name.value == "generate_series")
+        && name
+            .0
+            .last()
+            .and_then(ObjectNamePart::as_ident)
+            .is_some_and(|name| name.value.eq_ignore_ascii_case("generate_series"))
     {
         alias.columns.push(TableAliasColumnDef::from_name(alias.name.value.clone()));
     }

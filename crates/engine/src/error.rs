@@ -304,6 +304,9 @@ fn execution(text: &str, values: Values) -> Refusal {
     if lower.contains("divide by zero") || lower.contains("division by zero") {
         return Refusal::new(Code::DivisionByZero, "division by zero");
     }
+    if lower.contains("cannot access field") {
+        return Refusal::new(Code::UndefinedColumn, "a column that was named does not exist, and no value has parts");
+    }
     if lower.contains("more than one row") {
         return cardinality();
     }

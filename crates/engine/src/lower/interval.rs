@@ -91,29 +91,31 @@ fn by_value(expr: &mut Expr, schema: &DFSchema) {
     }
 }
 
-fn valued(expr: Box<Expr>) -> Box<Expr> {
-    Box::new(interval_value(*expr))
+fn valued(expr: Expr) -> Box<Expr> {
+    Box::new(interval_value(expr))
 }
 
 fn lower_expr(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>, DataFusionError> {
     Ok(match expr {
         Expr::BinaryExpr(BinaryExpr { left, op, right }) if is_comparison(op) => {
             match is_interval(&left, schema) && is_interval(&right, schema) {
-                true => Transformed::yes(Expr::BinaryExpr(BinaryExpr { left: valued(left), op, right: valued(right) })),
+                true => {
+                    Transformed::yes(Expr::BinaryExpr(BinaryExpr { left: valued(*left), op, right: valued(*right) }))
+                }
                 false => Transformed::no(Expr::BinaryExpr(BinaryExpr { left, op, right })),
             }
         }
         Expr::Between(Between { expr, negated, low, high }) if is_interval(&expr, schema) => {
             Transformed::yes(Expr::Between(Between {
-                expr: valued(expr),
+                expr: valued(*expr),
                 negated,
-                low: valued(low),
-                high: valued(high),
+                low: valued(*low),
+                high: valued(*high),
             }))
         }
         Expr::InList(InList { expr, list, negated }) if is_interval(&expr, schema) => {
             let list = list.into_iter().map(interval_value).collect();
-            Transformed::yes(Expr::InList(InList { expr: valued(expr), list, negated }))
+            Transformed::yes(Expr::InList(InList { expr: valued(*expr), list, negated }))
         }
         Expr::AggregateFunction(call) => lower_call(call, schema),
         Expr::WindowFunction(mut call) => {

@@ -15,7 +15,7 @@ fn rows(world: &World, count: i64) {
 }
 
 /// A cartesian product that would run for hours.
-const ENDLESS: &str = "SELECT count(*) FROM generate_series(1, 1000000) a, generate_series(1, 1000000) b, generate_series(1, 1000000) c WHERE a.generate_series + b.generate_series = c.generate_series * 3";
+const ENDLESS: &str = "SELECT count(*) FROM generate_series(1, 1000000) a, generate_series(1, 1000000) b, generate_series(1, 1000000) c WHERE a.a + b.b = c.c * 3";
 
 #[test]
 fn deadlines_stop_what_runs() {
