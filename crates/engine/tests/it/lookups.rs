@@ -1,4 +1,4 @@
-use weir_model::{ColumnType, Value};
+use weir_model::{ColumnType, Value, ValueType};
 
 use crate::world::{World, text};
 
@@ -48,7 +48,7 @@ fn keys_of_another_integer_type_are_found() {
             ("SELECT n FROM t WHERE id = $1", ColumnType::BigInt, Value::BigInt(2), Some("5")),
             ("SELECT n FROM t WHERE id = $1", ColumnType::BigInt, Value::BigInt(i64::MAX), None),
         ] {
-            let planned = world.plan(sql, &[Some(column_type)]).unwrap();
+            let planned = world.plan(sql, &[Some(ValueType::Scalar(column_type))]).unwrap();
             assert!(planned.is_key_lookup(), "{sql} with {column_type:?}\n{}", planned.canonical_text());
             let found = text(&planned, &world.execute(&planned, &[value.clone()]).unwrap());
             assert_eq!(found, Vec::from_iter(expected), "{sql} {value:?}");
