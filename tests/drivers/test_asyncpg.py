@@ -132,14 +132,26 @@ def test_transactions(run):
     run(conversation)
 
 
+def test_a_type_met_within_a_transaction(run):
+    """The driver asks for what it does not know at once, and an error would be the end of the transaction."""
+
+    async def conversation(connection):
+        async with connection.transaction():
+            assert await connection.fetchval("SELECT $1::bigint[]", [1, None]) == [1, None]
+            assert await connection.fetchval("SELECT 1") == 1
+
+    run(conversation)
+
+
 def test_typed_errors(run):
     cases = {
         "SELECT * FROM nothing": asyncpg.UndefinedTableError,
         "SELECT nothing FROM region": asyncpg.UndefinedColumnError,
         "SELEC": asyncpg.PostgresSyntaxError,
         "SELECT 1/0": asyncpg.DivisionByZeroError,
-        "SELECT current_setting('jit')": asyncpg.UndefinedObjectError,
-        "SELECT set_config('jit', 'off', false)": asyncpg.UndefinedObjectError,
+        "SELECT current_setting('no_such')": asyncpg.UndefinedObjectError,
+        "SELECT set_config('no_such', 'off', false)": asyncpg.UndefinedObjectError,
+        "SELECT set_config('search_path', 'other', false)": asyncpg.FeatureNotSupportedError,
         "INSERT INTO region VALUES (0, 'AFRICA', '')": asyncpg.UniqueViolationError,
         "INSERT INTO region VALUES (NULL, 'X', '')": asyncpg.NotNullViolationError,
         "SELECT '{1,x}'::int[]": asyncpg.InvalidTextRepresentationError,

@@ -110,8 +110,10 @@ impl Bindings {
             SessionValue::BackendPid => ScalarValue::Int32(Some(self.identity.backend_pid)),
             SessionValue::Setting => ScalarValue::Utf8View(self.setting(setting)?),
             SessionValue::SetConfig => {
-                self.setting(setting)?;
-                return Err(Refusal::unsupported("set_config").hint(format!("use SET {setting} = …")));
+                let (name, value) = setting.split_once('\n').unwrap_or((setting, ""));
+                let current = self.setting(name)?.filter(|current| current.eq_ignore_ascii_case(value));
+                let changes = || Refusal::unsupported("set_config").hint(format!("use SET {name} = …"));
+                ScalarValue::Utf8View(Some(current.ok_or_else(changes)?))
             }
         })
     }

@@ -38,7 +38,7 @@ pub(crate) enum SessionValue {
     BackendPid,
     /// `current_setting('name'[, missing_ok])`.
     Setting,
-    /// `set_config('name', value, is_local)`: of a parameter that is not known an error, of others refused.
+    /// `set_config('name', 'value', is_local)`: the value, if the parameter has it already.
     SetConfig,
     /// The session's time zone.
     Zone,
@@ -120,7 +120,7 @@ impl SessionValue {
 
 /// Followed by `?` when a missing setting is NULL, and the setting's name.
 const SETTING: &str = "$__setting:";
-/// Followed by the setting's name.
+/// Followed by the setting's name, a line's end and the value.
 const SET_CONFIG: &str = "$__set_config:";
 const ZONE: &str = "$__zone";
 const INSTANT: &str = "$__instant:";
@@ -233,13 +233,14 @@ fn name(expr: &Expr) -> Option<String> {
     }
 }
 
-/// The value does not matter, as it is never set.
 fn set_config_id(arguments: &[Expr]) -> Result<String, DataFusionError> {
-    match arguments {
-        [setting, _value, _is_local] if name(setting).is_some() => {
-            Ok(format!("{SET_CONFIG}{}", name(setting).unwrap_or_default()))
-        }
-        _ => Err(external(Refusal::unsupported("set_config of anything but a literal name").hint("use SET"))),
+    let parts = match arguments {
+        [setting, value, _is_local] => name(setting).zip(name(value)),
+        _ => None,
+    };
+    match parts {
+        Some((setting, value)) => Ok(format!("{SET_CONFIG}{setting}\n{value}")),
+        None => Err(external(Refusal::unsupported("set_config of anything but literals").hint("use SET"))),
     }
 }
 

@@ -62,6 +62,7 @@ const KNOWN: &[Known] = &[
     ),
     known("extra_float_digits", "1", Rule::Integer(-15, 3), false),
     known("idle_in_transaction_session_timeout", "0", Rule::Milliseconds, false),
+    known("jit", "off", Rule::OneOf(&["off", "false", "0", "no"]), false),
     known("lock_timeout", "0", Rule::Milliseconds, false),
     known("max_identifier_length", "63", Rule::Fixed, false),
     known("row_security", "on", Rule::OneOf(&["on", "true", "1", "yes"]), false),

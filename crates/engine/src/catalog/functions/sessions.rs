@@ -18,7 +18,10 @@ pub(super) const ALL: &[Definition] = &[
     // The engine's own takes literal names only; clients ask of parameters and of pg_settings' rows.
     Definition::strict(&["current_setting"], Shape::Text, current_setting),
     Definition::lax(&["set_config"], Shape::Text, |objects, arguments| {
-        current_setting(objects, arguments.get(..1).unwrap_or_default())?;
+        let current = current_setting(objects, arguments.get(..1).unwrap_or_default())?;
+        if text(std::slice::from_ref(&current), 0).eq_ignore_ascii_case(text(arguments, 1)) {
+            return Ok(current);
+        }
         Err(Refusal::unsupported("set_config()").hint("change the setting with SET"))
     }),
     // There are no advisory locks, so none is left when this is done.
