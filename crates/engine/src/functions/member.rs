@@ -43,8 +43,12 @@ impl ScalarUDFImpl for Member {
         &self.signature
     }
 
-    fn return_type(&self, _arguments: &[DataType]) -> Result<DataType, DataFusionError> {
-        Ok(DataType::Boolean)
+    /// What is no array is refused here: an error of coercion loses its code on the way.
+    fn return_type(&self, arguments: &[DataType]) -> Result<DataType, DataFusionError> {
+        match arguments {
+            [_, DataType::List(_)] => Ok(DataType::Boolean),
+            _ => Err(external(no_array())),
+        }
     }
 
     fn coerce_types(&self, arguments: &[DataType]) -> Result<Vec<DataType>, DataFusionError> {
@@ -52,7 +56,7 @@ impl ScalarUDFImpl for Member {
         let element = match array {
             DataType::List(field) | DataType::LargeList(field) | DataType::FixedSizeList(field, _) => field.data_type(),
             DataType::Null => value,
-            _ => return Err(external(no_array())),
+            _ => return Ok(arguments.to_vec()),
         };
         if element.is_nested() {
             return Err(external(Refusal::unsupported("ANY and ALL over arrays of several dimensions")));

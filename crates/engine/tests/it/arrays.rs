@@ -105,7 +105,8 @@ fn results_say_what_their_elements_are() {
         )
         .unwrap();
     let types: Vec<String> = planned.columns().unwrap().iter().map(|column| column.value_type.to_string()).collect();
-    let expected = ["bigint[]", "text[]", "uuid[]", "bigint[]", "numeric(12,2)[]", "smallint[]", "text[]", "bigint[]"];
+    let expected =
+        ["bigint[]", "text[]", "uuid[]", "integer[]", "numeric(12,2)[]", "smallint[]", "text[]", "integer[]"];
     assert_eq!(types, expected);
 }
 

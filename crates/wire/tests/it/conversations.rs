@@ -247,7 +247,7 @@ async fn flush_sends_without_ending_the_cycle() {
     client.send(&[parse("", "fail", &[]), describe(b'S', ""), flush()]).await;
     assert_eq!(client.answers(1).await, ["E ERROR 42P01 relation \"x\" does not exist"]);
     assert_eq!(client.ask(&[sync()]).await, ["Z Idle"]);
-    assert_eq!(events(&running), ["begin implicit", "run echo text", "end implicit"]);
+    assert_eq!(events(&running), ["begin implicit", "run echo text", "failure", "end implicit"]);
 }
 
 #[tokio::test]
