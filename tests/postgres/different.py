@@ -1,7 +1,6 @@
 """Statements that Weir does not answer as PostgreSQL does, and why. README.md's "Limits" names what matters most."""
 
 FLOATS = "roots, logarithms, deviations and variances of numerics are double precision"
-ARRAYS = "arrays are text outside of the server"
 VALUES = "IN, ANY and ALL of a subquery are conditions, not values"
 ALONE = "a subquery of one value that refers to the query around it needs an aggregate"
 
@@ -12,7 +11,6 @@ DIFFERENT = {
     "SELECT -(-2147483648)": "a literal negated twice is computed as an integer",
     "SELECT ~ 5": "the operator ~ is not built",
     "SELECT 'abc' LIKE 'abc!' ESCAPE '!'": "a pattern that ends in its escape character is refused at once",
-    "SELECT array_agg(n ORDER BY n) FROM sales WHERE n IS NOT NULL": ARRAYS,
     "SELECT mode() WITHIN GROUP (ORDER BY n) FROM sales": "mode() is not built",
     "SELECT n, ntile(2) OVER (ORDER BY n), percent_rank() OVER (ORDER BY n), cume_dist() OVER (ORDER BY n) FROM sales ORDER BY n": "ntile is a bigint",
     "SELECT 1 IN (SELECT k FROM two)": VALUES,
