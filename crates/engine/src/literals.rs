@@ -14,7 +14,7 @@ use datafusion::{
         tree_node::{Transformed, TreeNode},
     },
     logical_expr::{
-        Between, BinaryExpr, Cast, Expr, ExprSchemable, LogicalPlan, Projection, Union,
+        Between, BinaryExpr, Cast, Expr, ExprSchemable, LogicalPlan, Operator, Projection, Union,
         expr::{AggregateFunction, InList},
         utils::merge_schema,
     },
@@ -125,14 +125,7 @@ fn resolve(expr: Expr, schema: &DFSchema, zone: ZoneOf) -> Result<Transformed<Ex
             let left_typed = typed(&left, &right, schema, zone)?.map_or(left, Box::new);
             let right_typed = typed(&right, &left_typed, schema, zone)?.map_or(right, Box::new);
             let (left, right) = aligned(left_typed, right_typed, schema);
-            let (one, two) = (left.get_type(schema), right.get_type(schema));
-            if let (Ok(one), Ok(two)) = (one, two)
-                && !is_literal_text(&left)
-                && !is_literal_text(&right)
-                && !comparable(&one, &two)
-            {
-                return Err(no_operator(&op.to_string(), &one, &two));
-            }
+            check_comparable(&left, op, &right, schema)?;
             Ok(Transformed::yes(Expr::BinaryExpr(BinaryExpr { left, op, right })))
         }
         Expr::AggregateFunction(call) => Ok(accountable(call, schema)),
@@ -169,6 +162,7 @@ fn resolve(expr: Expr, schema: &DFSchema, zone: ZoneOf) -> Result<Transformed<Ex
             for item in list {
                 let item = typed(&item, &compared, schema, zone)?.unwrap_or(item);
                 let (left, item) = aligned(compared, Box::new(item), schema);
+                check_comparable(&left, Operator::Eq, &item, schema)?;
                 compared = left;
                 items.push(*item);
             }
@@ -208,6 +202,16 @@ fn agree<'e>(
 
 fn is_literal_text(expr: &Expr) -> bool {
     matches!(expr, Expr::Literal(ScalarValue::Utf8(_), _) | Expr::Placeholder(_))
+}
+
+/// Without this, what has no common type would be compared as one side's.
+fn check_comparable(left: &Expr, op: Operator, right: &Expr, schema: &DFSchema) -> Result<(), DataFusionError> {
+    match (left.get_type(schema), right.get_type(schema)) {
+        (Ok(one), Ok(two)) if !is_literal_text(left) && !is_literal_text(right) && !comparable(&one, &two) => {
+            Err(no_operator(&op.to_string(), &one, &two))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn no_operator(op: &str, left: &DataType, right: &DataType) -> DataFusionError {

@@ -40,8 +40,8 @@ fn open_type(value_type: ValueType) -> ValueType {
     }
 }
 
-/// Fills in the types that parameters are cast to where they are written: what the catalogs' rewriting leaves out has a
-/// type all the same, by which a client sends it.
+/// Fills in the types that parameters are cast to where they are written, for what has no plan to tell: the values of an
+/// INSERT, and what the catalogs' rewriting leaves out.
 pub(crate) fn infer_from_casts(query: &ast::Query, types: &mut [Option<ValueType>]) {
     struct Casts<'a>(&'a mut [Option<ValueType>]);
     impl ast::Visitor for Casts<'_> {
@@ -53,7 +53,7 @@ pub(crate) fn infer_from_casts(query: &ast::Query, types: &mut [Option<ValueType
                 && let Some(number) = id.strip_prefix('$').and_then(|digits| digits.parse::<usize>().ok())
                 && let Some(known) = number.checked_sub(1).and_then(|place| self.0.get_mut(place))
             {
-                *known = known.or_else(|| cast_type(data_type));
+                *known = known.or_else(|| cast_type(data_type).map(open_type));
             }
             ControlFlow::Continue(())
         }

@@ -14,7 +14,7 @@ use weir_store::{Column, TableSchema, Transaction, arrow_type};
 use super::{assemble, check_assignable, go_on, unchanged};
 use crate::{
     bind::Bindings,
-    binder::{Binder, parameter_type, undefined_table},
+    binder::{Binder, infer_from_casts, parameter_type, undefined_table},
     coerce::{self, Context},
     constant::Constant,
     dialect,
@@ -320,6 +320,7 @@ impl Planning<'_> {
         let mut types = types;
         if let Some(rows) = plain_values(query) {
             types = value_types(rows, schema, columns, types);
+            infer_from_casts(query, &mut types);
             if let Some(cells) = self.cells(binder, rows, schema, columns, &types)? {
                 let width = cells.first().map_or(0, Vec::len);
                 let parameters = types.into_iter().map(|known| known.unwrap_or(ValueType::TEXT)).collect();

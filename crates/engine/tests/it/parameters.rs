@@ -31,6 +31,10 @@ fn types_are_inferred_from_where_parameters_stand() {
     check("SELECT n + $1 FROM t", &["integer"]);
     check("SELECT * FROM t WHERE id IN (SELECT id FROM t WHERE n = $1)", &["integer"]);
     check("SELECT CASE WHEN $1 THEN n ELSE $2 END FROM t", &["boolean", "integer"]);
+    check(
+        "INSERT INTO t (id, n) VALUES ($1, $2), ($3::smallint, $4::numeric(12,2))",
+        &["bigint", "integer", "smallint", "numeric(38,10)"],
+    );
 }
 
 #[test]
