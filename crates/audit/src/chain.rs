@@ -58,7 +58,7 @@ pub(crate) fn write(buffer: &mut Vec<u8>, chained: &Chained, event: &str) {
     buffer.extend_from_slice(b"\",\"session\":\"");
     buffer.extend_from_slice(chained.session.hyphenated().encode_lower(&mut id).as_bytes());
     buffer.extend_from_slice(b"\",\"seq\":");
-    buffer.extend_from_slice(chained.sequence.to_string().as_bytes());
+    buffer.extend_from_slice(itoa::Buffer::new().format(chained.sequence).as_bytes());
     buffer.extend_from_slice(b",\"prev\":\"");
     let mut digits = [0; 64];
     if hex::encode_to_slice(chained.previous.as_bytes(), &mut digits).is_ok() {

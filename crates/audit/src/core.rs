@@ -5,7 +5,7 @@ use std::sync::{
     atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
-use parking_lot::{Condvar, Mutex};
+use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use crate::{
     AuditError, Checkpoint,
@@ -195,10 +195,19 @@ impl Core {
 
     /// Writes everything queued, unless the first `end` records are written.
     pub fn write_to(&self, end: u64) -> Result<(), AuditError> {
+        if self.is_written(end) { Ok(()) } else { self.write_as(self.writer.lock(), end) }
+    }
+
+    /// [`Core::write_to`], unless another thread writes just now: `false` says so.
+    pub fn try_write_to(&self, end: u64) -> Result<bool, AuditError> {
         if self.is_written(end) {
-            return Ok(());
+            return Ok(true);
         }
-        let mut writer = self.writer.lock();
+        let Some(writer) = self.writer.try_lock() else { return Ok(false) };
+        self.write_as(writer, end).map(|()| true)
+    }
+
+    fn write_as(&self, mut writer: MutexGuard<'_, Writer>, end: u64) -> Result<(), AuditError> {
         if !self.is_written(end) {
             self.check()?;
             self.write_queued(&mut writer)?;

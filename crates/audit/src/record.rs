@@ -1,6 +1,6 @@
 //! What callers tell the journal, and how it becomes a record's JSON.
 
-use std::{fmt, io::Write as _, time::Duration};
+use std::{fmt, time::Duration};
 
 use serde::{Serialize, Serializer, ser::SerializeSeq};
 use weir_model::{Attributes, Claims, ClientAddress, Code, ObjectName, OrgName};
@@ -250,8 +250,7 @@ impl IntentForm {
 }
 
 fn put_number(buffer: &mut Vec<u8>, number: u64) {
-    // Writing to memory cannot fail.
-    let _infallible = write!(buffer, "{number}");
+    buffer.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
 }
 
 pub(crate) fn json(buffer: &mut Vec<u8>, body: &impl Serialize) -> Result<(), AuditError> {

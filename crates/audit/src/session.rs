@@ -121,6 +121,15 @@ impl QueuedOutcome {
     pub fn write(self) -> Result<(), Refusal> {
         self.chain.write_to(self.end).map_err(|error| error.refusal())
     }
+
+    /// As [`QueuedOutcome::write`], unless another thread writes just now: `false` says so, and waiting for it would
+    /// keep this one.
+    ///
+    /// # Errors
+    /// `audit_unavailable`: the answer must not be given.
+    pub fn try_write(&self) -> Result<bool, Refusal> {
+        self.chain.core.try_write_to(self.end).map_err(|error| error.refusal())
+    }
 }
 
 impl Drop for QueuedOutcome {

@@ -1,6 +1,6 @@
 //! Filling a template: parameters, and the values of the session and the moment.
 
-use std::{collections::HashMap, sync::Arc};
+use std::sync::Arc;
 
 use datafusion::{
     common::{
@@ -24,6 +24,7 @@ use crate::{
     functions::{as_list, session_value::SessionValue},
     governance::SessionIdentity,
     physical::has_placeholder,
+    settings::Settings,
     values::parameter,
 };
 
@@ -35,8 +36,7 @@ pub(crate) struct Bindings {
     now: i64,
     identity: Arc<SessionIdentity>,
     search_path: Arc<[String]>,
-    settings: Arc<HashMap<String, String>>,
-    zone: Zone,
+    settings: Arc<Settings>,
 }
 
 impl Bindings {
@@ -47,7 +47,7 @@ impl Bindings {
         values: &[Value],
         identity: &Arc<SessionIdentity>,
         search_path: &Arc<[String]>,
-        settings: Arc<HashMap<String, String>>,
+        settings: Arc<Settings>,
     ) -> Result<Bindings> {
         if types.len() != values.len() {
             return Err(Refusal::new(
@@ -55,12 +55,11 @@ impl Bindings {
                 format!("the statement has {} parameters, {} values were given", types.len(), values.len()),
             ));
         }
-        let zone = settings.get("timezone").and_then(|name| Zone::named(name)).unwrap_or_else(Zone::utc);
         let parameters = types
             .iter()
             .zip(values)
             .enumerate()
-            .map(|(index, (value_type, value))| parameter(value, *value_type, index + 1, &zone))
+            .map(|(index, (value_type, value))| parameter(value, *value_type, index + 1, settings.zone()))
             .collect::<Result<Vec<ScalarValue>>>()?;
         Ok(Bindings {
             parameters,
@@ -68,18 +67,17 @@ impl Bindings {
             identity: Arc::clone(identity),
             search_path: Arc::clone(search_path),
             settings,
-            zone,
         })
     }
 
     /// The session's time zone.
     pub(crate) fn zone(&self) -> &Zone {
-        &self.zone
+        self.settings.zone()
     }
 
     /// Microseconds on the session's clock.
     fn local_now(&self) -> i64 {
-        local_time(self.now, &self.zone).unwrap_or(self.now)
+        local_time(self.now, self.zone()).unwrap_or(self.now)
     }
 
     /// The value of a placeholder by its id.
@@ -97,9 +95,9 @@ impl Bindings {
             SessionValue::Today => ScalarValue::Date32(Some(split_microseconds(self.local_now()).0)),
             SessionValue::LocalNow => ScalarValue::TimestampMicrosecond(Some(self.local_now()), None),
             SessionValue::LocalTime => ScalarValue::Time64Microsecond(Some(split_microseconds(self.local_now()).1)),
-            SessionValue::Zone => text(self.zone.name()),
+            SessionValue::Zone => text(self.zone().name()),
             SessionValue::Instant => {
-                let instant = read_timestamptz(setting.as_bytes(), &self.zone)
+                let instant = read_timestamptz(setting.as_bytes(), self.zone())
                     .map_err(|fault| fault.refusal(ColumnType::Timestamptz, setting.as_bytes()))?;
                 ScalarValue::TimestampMicrosecond(Some(instant), Some("+00:00".into()))
             }
@@ -124,7 +122,7 @@ impl Bindings {
             None => (name, false),
         };
         match self.settings.get(name) {
-            Some(value) => Ok(Some(value.clone())),
+            Some(value) => Ok(Some(value.to_owned())),
             None if missing_ok => Ok(None),
             None => {
                 Err(Refusal::new(Code::UndefinedObject, format!("unrecognized configuration parameter \"{name}\"")))

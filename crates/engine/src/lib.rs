@@ -54,6 +54,7 @@ mod run;
 mod scan;
 mod semantics;
 mod session;
+mod settings;
 mod text_input;
 mod tree;
 mod types;

@@ -5,6 +5,7 @@
 //! expressions are built once; placeholders are columns of the one-row batch that they are evaluated on.
 
 mod predicate;
+mod row;
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -26,7 +27,10 @@ use datafusion::{
 };
 use weir_model::{ColumnType, ObjectName, Value};
 
-use self::predicate::{Comparison, Predicate};
+use self::{
+    predicate::{Comparison, Predicate},
+    row::Row,
+};
 use crate::{
     barrier::Barrier,
     bind::Bindings,
@@ -167,18 +171,16 @@ impl KeyLookup {
             });
         }
         let Some(row) = table.lookup(&key).map_err(store)? else { return Ok(None) };
-        let stored = table.take(&[row], &self.columns).map_err(store)?;
-        let mut columns = stored.columns().to_vec();
+        let mut columns = table.row(row, &self.columns).map_err(store)?;
         if self.row_id {
             columns.push(Arc::new(UInt64Array::from(vec![row.0])));
         }
         for id in &self.placeholders {
             columns.push(bindings.value(id).map_err(external)?.to_array()?);
         }
-        let options = RecordBatchOptions::new().with_row_count(Some(1));
-        let batch = RecordBatch::try_new_with_options(Arc::clone(&self.row_schema), columns, &options)?;
+        let row = Row::new(columns, &self.row_schema);
         for predicate in &self.predicates {
-            if !predicate.holds(&batch)? {
+            if !predicate.holds(&row)? {
                 return Ok(None);
             }
         }
@@ -186,14 +188,14 @@ impl KeyLookup {
             .outputs
             .iter()
             .map(|output| match output {
-                Output::Column(index) => batch
-                    .columns()
-                    .get(*index)
+                Output::Column(index) => row
+                    .column(*index)
                     .cloned()
                     .ok_or_else(|| DataFusionError::Internal("a lookup lost a column".into())),
-                Output::Computed(expr) => expr.evaluate(&batch)?.into_array(1),
+                Output::Computed(expr) => expr.evaluate(row.batch()?)?.into_array(1),
             })
             .collect::<Result<Vec<_>, DataFusionError>>()?;
+        let options = RecordBatchOptions::new().with_row_count(Some(1));
         Ok(Some(RecordBatch::try_new_with_options(Arc::clone(&self.schema), outputs, &options)?))
     }
 }

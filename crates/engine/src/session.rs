@@ -1,7 +1,6 @@
 //! One connection's engine: its identity, its settings, and the three things it does: plan, execute, write.
 
 use std::{
-    collections::HashMap,
     hash::{Hash, Hasher},
     panic::AssertUnwindSafe,
     sync::Arc,
@@ -20,6 +19,7 @@ use crate::{
     plan::{Planned, Planning, Work},
     rows::{RowSource, UnmaskedRows},
     run::Run,
+    settings::Settings,
 };
 
 /// Rows of all tables of a plan together from which it pays to divide the work.
@@ -37,7 +37,7 @@ const PLANNING_STACK_BYTES: usize = 64 << 20;
 pub struct EngineSession {
     engine: Arc<Engine>,
     identity: Arc<SessionIdentity>,
-    settings: RwLock<Arc<HashMap<String, String>>>,
+    settings: RwLock<Arc<Settings>>,
     options: Arc<ConfigOptions>,
 }
 
@@ -53,12 +53,7 @@ impl EngineSession {
 
     /// What `current_setting(name)` answers. Names are lower case; values change no plan.
     pub fn set_setting(&self, name: &str, value: Option<&str>) {
-        let mut settings = self.settings.write();
-        let map = Arc::make_mut(&mut settings);
-        match value {
-            Some(value) => map.insert(name.to_ascii_lowercase(), value.to_owned()),
-            None => map.remove(&name.to_ascii_lowercase()),
-        };
+        Arc::make_mut(&mut self.settings.write()).set(name, value);
     }
 
     /// Tells apart settings under which one text has different plans.
@@ -86,7 +81,7 @@ impl EngineSession {
         &self.options
     }
 
-    pub(crate) fn settings(&self) -> Arc<HashMap<String, String>> {
+    pub(crate) fn settings(&self) -> Arc<Settings> {
         Arc::clone(&self.settings.read())
     }
 

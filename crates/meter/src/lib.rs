@@ -1,7 +1,7 @@
 //! The meter: what a statement costs, and who may still afford it.
 //!
 //! A statement is estimated ([`Weights::estimate`]), its estimate is reserved for its agent and its org at once
-//! ([`Meter::reserve`]), and the real cost is settled against the reservation when it ends ([`Reservation::settle`]).
+//! ([`Account::reserve`]), and the real cost is settled against the reservation when it ends ([`Reservation::settle`]).
 //!
 //! Invariants:
 //! - With limits that do not change, `settled + reserved` of an agent or an org never exceeds its limit, not by one
@@ -11,6 +11,7 @@
 //!
 //! It is not a billing system: it knows credits and calendar months, not money or invoices.
 
+mod account;
 mod cost;
 mod credits;
 mod ledger;
@@ -19,6 +20,7 @@ mod period;
 mod reservation;
 
 pub use self::{
+    account::Account,
     cost::{CostInputs, Scan, Weights, estimate, settle},
     credits::{Credits, InvalidCredits},
     ledger::QuotaLimits,

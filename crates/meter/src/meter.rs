@@ -6,12 +6,12 @@ use std::{
 
 use ahash::AHashMap;
 use parking_lot::{Mutex, RwLock};
-use weir_model::{OrgName, Refusal};
+use weir_model::OrgName;
 
 use crate::{
-    Credits, Period, QuotaLimits, Reservation,
+    Account, Credits, Period,
+    account::Clock,
     ledger::{Balance, Ledger},
-    reservation::Clock,
 };
 
 /// The balances of every org in the current period. In memory; see [`Meter::restore`].
@@ -69,31 +69,10 @@ impl Meter {
         Period::of((self.clock)())
     }
 
-    /// Holds a statement's estimate for its agent and its org, both or neither.
-    ///
-    /// # Errors
-    /// `quota_exceeded` with estimate, balance, scope and the day of renewal in DETAIL.
-    pub fn reserve(
-        &self,
-        org: &OrgName,
-        agent: &Arc<str>,
-        estimate: Credits,
-        limits: QuotaLimits,
-    ) -> Result<Reservation, Refusal> {
-        let ledger = self.ledger(org);
-        {
-            let mut held = ledger.lock();
-            held.advance((self.clock)());
-            held.reserve(agent, estimate, limits)?;
-        }
-        Ok(Reservation {
-            ledger,
-            clock: Arc::clone(&self.clock),
-            agent: Arc::clone(agent),
-            estimate,
-            limits,
-            open: true,
-        })
+    /// An org's balances.
+    #[must_use]
+    pub fn account(&self, org: &OrgName) -> Arc<Account> {
+        Arc::new(Account { ledger: self.ledger(org), clock: Arc::clone(&self.clock) })
     }
 
     /// Books what earlier processes settled. Entries of other periods than the current one are passed over.

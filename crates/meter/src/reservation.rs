@@ -1,16 +1,11 @@
 use std::{fmt, sync::Arc};
 
-use parking_lot::Mutex;
-
-use crate::{Credits, QuotaLimits, ledger::Ledger};
-
-pub(crate) type Clock = dyn Fn() -> i64 + Send + Sync;
+use crate::{Account, Credits, QuotaLimits};
 
 /// Credits held for one statement. Settle it when the statement ends; dropping it gives back what it held.
 #[must_use = "dropping a reservation releases it"]
 pub struct Reservation {
-    pub(crate) ledger: Arc<Mutex<Ledger>>,
-    pub(crate) clock: Arc<Clock>,
+    pub(crate) account: Arc<Account>,
     pub(crate) agent: Arc<str>,
     pub(crate) estimate: Credits,
     pub(crate) limits: QuotaLimits,
@@ -40,8 +35,8 @@ impl Reservation {
     /// journal instead. The limits are those the reservation was made under.
     pub fn settle(mut self, actual: Credits, rows: u64) -> Settled {
         self.open = false;
-        let now = (self.clock)();
-        let mut ledger = self.ledger.lock();
+        let now = (self.account.clock)();
+        let mut ledger = self.account.ledger.lock();
         ledger.advance(now);
         let charged = ledger.settle(&self.agent, self.estimate, actual, rows, self.limits);
         Settled { estimated: self.estimate, charged, uncollected: actual.minus(charged) }
@@ -51,7 +46,7 @@ impl Reservation {
 impl Drop for Reservation {
     fn drop(&mut self) {
         if self.open {
-            self.ledger.lock().release(&self.agent, self.estimate);
+            self.account.ledger.lock().release(&self.agent, self.estimate);
         }
     }
 }

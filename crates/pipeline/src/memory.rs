@@ -9,9 +9,8 @@ use std::sync::{Arc, OnceLock};
 use parking_lot::Mutex;
 use weir_engine::Governance;
 use weir_model::{Action, ObjectName, Principal};
-use weir_policy::Policy;
 
-use crate::gates::audit::Recorded;
+use crate::{gates::audit::Recorded, session::SessionPolicy};
 
 pub(crate) type Objects = Arc<[(ObjectName, Action)]>;
 
@@ -30,7 +29,7 @@ struct Names {
 /// What a bundle allowed, for as long as it is the bundle, and what follows from that.
 #[derive(Debug)]
 pub(crate) struct Allowed {
-    pub policy: Arc<Policy>,
+    pub policy: Arc<SessionPolicy>,
     pub principal: Arc<Principal>,
     pub rules: Arc<[Arc<str>]>,
     pub governance: OnceLock<Arc<Governance>>,
@@ -65,7 +64,7 @@ impl StatementMemory {
     /// What this very bundle allowed this very principal on these very objects.
     pub(crate) fn allowed(
         &self,
-        policy: &Arc<Policy>,
+        policy: &Arc<SessionPolicy>,
         principal: &Arc<Principal>,
         objects: &Objects,
     ) -> Option<Arc<Allowed>> {

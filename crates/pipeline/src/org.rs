@@ -54,6 +54,7 @@ pub struct OrgStatusReport {
 }
 
 /// A verified bundle and when it was last known to be current.
+#[derive(Debug)]
 pub(crate) struct HeldPolicy {
     pub policy: Arc<Policy>,
     confirmed: Mutex<Instant>,
@@ -135,6 +136,11 @@ impl Org {
 
     pub(crate) fn policy(&self) -> Option<Arc<HeldPolicy>> {
         self.policy.load_full()
+    }
+
+    /// As [`Org::policy`], without counting a reference.
+    pub(crate) fn borrow_policy(&self) -> arc_swap::Guard<Option<Arc<HeldPolicy>>> {
+        self.policy.load()
     }
 
     /// Takes a bundle that was verified for this org and is not older than the one held.

@@ -63,8 +63,8 @@ const POLICY_CHANGES_MAX: usize = 4;
 /// Whether the bundle that governed it is still the org's.
 fn is_current(governed: &Governed, traveller: &Traveller<'_>) -> bool {
     let standing = &governed.pinned.reserved.costed.authorized.stated.admitted.paced.standing.0;
-    let held = traveller.facts.org.policy();
-    held.is_some_and(|held| Arc::ptr_eq(&held.policy, &standing.ready.policy))
+    let current = traveller.facts.policy();
+    current.is_some_and(|current| Arc::ptr_eq(&current, &standing.ready.policy))
 }
 
 async fn pass_gates(traveller: &Traveller<'_>, verdict: &mut policy::Verdict) -> Result<Governed> {
@@ -73,19 +73,19 @@ async fn pass_gates(traveller: &Traveller<'_>, verdict: &mut policy::Verdict) ->
     let mut clock = GateClock::start(options.measure_gates);
     plane.open_for_statements()?;
 
-    let ready = clock.lap("1 startup", startup::pass(facts.org.clone(), options).await)?;
+    let ready = clock.lap("1 startup", startup::pass(facts.clone(), options).await)?;
     let awake = clock.lap("2 resume", resume::pass(ready, options).await)?;
     let standing = clock.lap("3 org status", org_status::pass(awake))?;
     let paced = clock.lap("4 resource governor", governor::pass(standing, options.resource_governor))?;
-    let priority = facts.priority(&paced.standing.0.ready.policy);
+    let priority = paced.standing.0.ready.policy.priority;
     let admitted = clock.lap("5 admission", plane.admission.pass(paced, priority, control).await)?;
 
     let newest = |database: &Arc<Database>| traveller.version.clone().unwrap_or_else(|| database.version());
     let version = newest(&admitted.paced.standing.0.database);
     let stated = clock
         .lap("6 statement", statement::pass(admitted, statement, version, facts, traveller.search_path, memory))?;
-    let appending = clock.lap("7 append only", ledger::pass(stated, facts))?;
-    let included = clock.lap("8 tier", tier::pass(appending, facts, options.tier_gate))?;
+    let appending = clock.lap("7 append only", ledger::pass(stated))?;
+    let included = clock.lap("8 tier", tier::pass(appending, options.tier_gate))?;
     let isolated = clock.lap("9 isolation", isolation::pass(included))?;
     let authorized = clock.lap("10 policy", policy::pass(isolated, facts, memory, verdict))?;
     let mut costed = clock.lap("11 cost", Ok(cost::pass(authorized, &options.weights)))?;
@@ -95,14 +95,14 @@ async fn pass_gates(traveller: &Traveller<'_>, verdict: &mut policy::Verdict) ->
         costed.authorized.stated.admitted.slots = plane.admission.pass_scan(slots, priority, control).await?;
         clock.skip();
     }
-    let reserved = clock.lap("12 quota", quota::pass(costed, &plane.meter))?;
+    let reserved = clock.lap("12 quota", quota::pass(costed, &facts.account))?;
 
     let standing = &reserved.costed.authorized.stated.admitted.paced.standing.0;
-    let (version, virtuals) = (newest(&standing.database), plane.virtuals(&standing.ready));
+    let (version, virtuals) = (newest(&standing.database), Arc::clone(&standing.ready.policy.virtuals));
     let path = Arc::clone(traveller.search_path);
     let pinned = clock.lap("13 snapshot", Ok(snapshot::pass(reserved, version, virtuals, path)))?;
     let plans = traveller.plans;
-    clock.lap("14 row filter", row_filter::pass(pinned, facts, plans, traveller.parameter_types))
+    clock.lap("14 row filter", row_filter::pass(pinned, plans, traveller.parameter_types))
 }
 
 /// Times the gates when the operator wants to know; otherwise it is one branch a gate.

@@ -17,13 +17,12 @@ use weir_policy::{BundleError, Misfit, Policy};
 
 use crate::{
     fit,
-    gates::{admission::Admission, audit, org_status, startup, startup::Ready},
+    gates::{admission::Admission, audit, org_status, startup},
     options::{CredentialStatus, PipelineOptions},
     org::{Org, OrgSetup, OrgStatusReport},
     plan_cache::PlanCache,
     session::Session,
     traffic::Traffic,
-    virtuals::OrgVirtuals,
 };
 
 /// Why a bundle was not taken.
@@ -207,10 +206,10 @@ impl DataPlane {
                 .hint("the database is the organisation that the key was issued for")
         };
         let org = self.org(&identity.org).ok_or_else(unknown)?;
-        let ready = startup::pass(org, &self.options).await?;
-        org_status::check(&ready)?;
-        ready.policy.principal(&identity)?;
-        let session = Session::open(self.clone(), ready.org, self.credentials.clone(), identity, claims, client)?;
+        let held = startup::held(&org, &self.options).await?;
+        org_status::check(&org, &held.policy)?;
+        held.policy.principal(&identity)?;
+        let session = Session::open(self.clone(), org, self.credentials.clone(), identity, claims, client)?;
         session.durable().await?;
         Ok(session)
     }
@@ -249,11 +248,6 @@ impl DataPlane {
     /// Positive; starts over after two thousand million sessions.
     pub(crate) fn next_process_id(&self) -> i32 {
         self.process_ids.fetch_add(1, Ordering::Relaxed) & i32::MAX
-    }
-
-    pub(crate) fn virtuals(&self, ready: &Ready) -> Arc<OrgVirtuals> {
-        let (org, policy) = (ready.org.name().clone(), ready.policy.clone());
-        Arc::new(OrgVirtuals::new(org, policy, self.journal.clone(), self.meter.clone()))
     }
 }
 

@@ -180,7 +180,7 @@ impl Rows {
 
     #[must_use]
     pub fn tag(&self, rows_sent: u64) -> CommandTag {
-        CommandTag(format!("{} {rows_sent}", self.verb))
+        CommandTag([self.verb, " ", itoa::Buffer::new().format(rows_sent)].concat())
     }
 }
 

@@ -1,5 +1,6 @@
 //! One authenticated connection: its identity, settings, transaction, prepared statements and cursors.
 
+mod bundle;
 mod cursor;
 mod definition;
 mod named;
@@ -20,10 +21,10 @@ use std::{
 
 use weir_audit::SessionChain;
 use weir_engine::{EngineSession, SessionIdentity};
-use weir_model::{Claims, ClientAddress, Identity, Principal, Result, SessionId, Value, ValueType};
-use weir_policy::{Policy, Priority};
+use weir_meter::Account;
+use weir_model::{Claims, ClientAddress, Identity, Result, SessionId, Value, ValueType};
 
-pub(crate) use self::{cursor::CursorRows, transaction::Transactions};
+pub(crate) use self::{bundle::SessionPolicy, cursor::CursorRows, transaction::Transactions};
 pub use self::{
     reply::{CommandTag, Parsed, Prepared, Reply},
     settings::Settings,
@@ -31,10 +32,11 @@ pub use self::{
 };
 use crate::{
     cancel::Canceller,
-    gates::{audit, policy::PrincipalCache, policy::Verdict},
+    gates::{audit, policy::Verdict},
     options::CredentialStatus,
     org::Org,
     plane::DataPlane,
+    session::bundle::SessionPolicies,
     traffic::Traffic,
 };
 
@@ -47,7 +49,8 @@ pub(crate) struct SessionFacts {
     pub client: ClientAddress,
     pub chain: SessionChain,
     pub credentials: Arc<dyn CredentialStatus>,
-    pub principal: PrincipalCache,
+    pub account: Arc<Account>,
+    policies: SessionPolicies,
     pub admin_role: Arc<str>,
     /// How long statements take, refused ones too.
     pub durations: metrics::Histogram,
@@ -64,6 +67,11 @@ impl fmt::Debug for SessionFacts {
 }
 
 impl SessionFacts {
+    /// The org's bundle as it is now, as this session meets it; None before the first one.
+    pub(crate) fn policy(&self) -> Option<Arc<SessionPolicy>> {
+        self.policies.current(&self.org, &self.identity)
+    }
+
     /// Notes that a statement is answered.
     pub(crate) fn answers(&self, now: Instant) {
         self.in_company.store(self.traffic.is_shared(self.process_id, now), Ordering::Relaxed);
@@ -72,25 +80,12 @@ impl SessionFacts {
     pub(crate) fn is_in_company(&self) -> bool {
         self.in_company.load(Ordering::Relaxed)
     }
-
-    /// Priority at the admission gate; normal for an identity that the bundle no longer knows, which the policy gate
-    /// will refuse.
-    pub(crate) fn priority(&self, policy: &Arc<Policy>) -> Priority {
-        let principal: Option<Arc<Principal>> = self.principal.get(policy, &self.identity).ok();
-        principal.map_or(Priority::Normal, |principal| policy.priority(&principal))
-    }
 }
 
 impl SessionFacts {
     /// Waits until what the session's records say may be seen: at once, unless the journal is strict.
     pub(crate) async fn durable(&self) -> Result<()> {
         self.chain.durable().await.inspect_err(audit::count)
-    }
-
-    /// Whether the principal may know that an object exists; what may not be known is refused as missing, by the
-    /// policy gate and no gate before it.
-    pub(crate) fn may_know(&self, policy: &Arc<Policy>, object: &weir_model::ObjectName) -> bool {
-        self.principal.get(policy, &self.identity).is_ok_and(|principal| policy.may_know(&principal, object))
     }
 }
 
@@ -133,6 +128,7 @@ impl Session {
         org.session_opened();
         metrics::gauge!("weir_sessions").increment(1.0);
         let admin_role = org.admin_role().clone();
+        let account = plane.meter.account(org.name());
         let facts = SessionFacts {
             id,
             org,
@@ -141,7 +137,8 @@ impl Session {
             client,
             chain,
             credentials,
-            principal: PrincipalCache::default(),
+            account,
+            policies: SessionPolicies::new(plane.journal.clone(), plane.meter.clone()),
             admin_role,
             durations: metrics::histogram!("weir_statement_duration_seconds"),
             process_id,

@@ -1,13 +1,10 @@
-use std::{
-    collections::{BTreeMap, HashMap},
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-};
+use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef};
-use parking_lot::Mutex;
+use quick_cache::{
+    Weighter,
+    sync::{Cache, DefaultLifecycle},
+};
 
 use crate::StoreError;
 
@@ -20,31 +17,20 @@ pub(crate) struct ChunkKey {
     pub chunk: u32,
 }
 
-/// Decoded columns of cold segments, shared by all databases of the process, limited in bytes; the least recently used
-/// leave first. A chunk that many readers miss at once is decoded by one of them.
-#[derive(Debug)]
+/// Decoded columns of cold segments, shared by all databases of the process, limited in bytes. What is used once, as by
+/// a scan, leaves before what is used again. A chunk that many readers miss at once is decoded by one of them.
 pub struct SegmentCache {
-    capacity_bytes: usize,
-    state: Mutex<State>,
-    hits: AtomicU64,
-    misses: AtomicU64,
+    chunks: Cache<ChunkKey, ArrayRef, Bytes, ahash::RandomState>,
     meters: Meters,
 }
 
-#[derive(Default)]
-struct State {
-    slots: HashMap<ChunkKey, Slot, ahash::RandomState>,
-    /// From the least recently used on.
-    order: BTreeMap<u64, ChunkKey>,
-    loading: HashMap<ChunkKey, Arc<Mutex<()>>, ahash::RandomState>,
-    tick: u64,
-    bytes: usize,
-}
+#[derive(Debug, Clone)]
+struct Bytes;
 
-struct Slot {
-    tick: u64,
-    bytes: usize,
-    array: ArrayRef,
+impl Weighter<ChunkKey, ArrayRef> for Bytes {
+    fn weight(&self, _key: &ChunkKey, array: &ArrayRef) -> u64 {
+        array.get_array_memory_size() as u64
+    }
 }
 
 struct Meters {
@@ -58,23 +44,26 @@ struct Meters {
 pub struct CacheFigures {
     pub hits: u64,
     pub misses: u64,
-    pub bytes: usize,
+    pub bytes: u64,
     pub chunks: usize,
 }
 
-/// A slot used within this many touches of now keeps its place: reordering on every point lookup would cost more than
-/// it tells.
-const TOUCH_SLACK: u64 = 256;
+/// About what a chunk takes, for the cache to size its own tables by.
+const CHUNK_BYTES: usize = 64 * 1024;
 
 impl SegmentCache {
     /// Publishes `weir_store_cache_{hits,misses}_total` and `weir_store_cache_bytes` to the recorder installed by now.
     #[must_use]
     pub fn new(capacity_bytes: usize) -> Arc<SegmentCache> {
+        let chunks = Cache::with(
+            capacity_bytes.div_ceil(CHUNK_BYTES),
+            capacity_bytes as u64,
+            Bytes,
+            ahash::RandomState::default(),
+            DefaultLifecycle::default(),
+        );
         Arc::new(SegmentCache {
-            capacity_bytes,
-            state: Mutex::default(),
-            hits: AtomicU64::new(0),
-            misses: AtomicU64::new(0),
+            chunks,
             meters: Meters {
                 hits: metrics::counter!("weir_store_cache_hits_total"),
                 misses: metrics::counter!("weir_store_cache_misses_total"),
@@ -85,13 +74,20 @@ impl SegmentCache {
 
     #[must_use]
     pub fn figures(&self) -> CacheFigures {
-        let state = self.state.lock();
         CacheFigures {
-            hits: self.hits.load(Ordering::Relaxed),
-            misses: self.misses.load(Ordering::Relaxed),
-            bytes: state.bytes,
-            chunks: state.slots.len(),
+            hits: self.chunks.hits(),
+            misses: self.chunks.misses(),
+            bytes: self.chunks.weight(),
+            chunks: self.chunks.len(),
         }
+    }
+
+    /// Brings the metrics up to date: counting each hit twice would cost a look-up more than the hit.
+    pub(crate) fn publish(&self) {
+        let figures = self.figures();
+        self.meters.hits.absolute(figures.hits);
+        self.meters.misses.absolute(figures.misses);
+        self.meters.bytes.set(figures.bytes as f64);
     }
 
     pub(crate) fn get_or_load(
@@ -99,98 +95,29 @@ impl SegmentCache {
         key: ChunkKey,
         load: impl FnOnce() -> Result<ArrayRef, StoreError>,
     ) -> Result<ArrayRef, StoreError> {
-        let gate = {
-            let mut state = self.state.lock();
-            if let Some(array) = state.touch(key) {
-                self.count_hit();
-                return Ok(array);
-            }
-            Arc::clone(state.loading.entry(key).or_default())
-        };
-        let turn = gate.lock();
-        if let Some(array) = self.state.lock().touch(key) {
-            self.count_hit();
-            return Ok(array);
-        }
-        self.misses.fetch_add(1, Ordering::Relaxed);
-        self.meters.misses.increment(1);
-        let loaded = load();
-        let mut state = self.state.lock();
-        state.loading.remove(&key);
-        drop(turn);
-        let array = loaded?;
-        state.insert(key, Arc::clone(&array), self.capacity_bytes);
-        self.publish_bytes(&state);
-        Ok(array)
+        self.chunks.get_or_insert_with(&key, load)
     }
 
     /// Keeps a chunk that was just written, so that its first reader need not decode it.
     pub(crate) fn admit(&self, key: ChunkKey, array: ArrayRef) {
-        let mut state = self.state.lock();
-        state.insert(key, array, self.capacity_bytes);
-        self.publish_bytes(&state);
-    }
-
-    fn count_hit(&self) {
-        self.hits.fetch_add(1, Ordering::Relaxed);
-        self.meters.hits.increment(1);
-    }
-
-    fn publish_bytes(&self, state: &State) {
-        self.meters.bytes.set(state.bytes as f64);
+        self.chunks.insert(key, array);
     }
 }
 
-impl State {
-    fn touch(&mut self, key: ChunkKey) -> Option<ArrayRef> {
-        self.tick += 1;
-        let slot = self.slots.get_mut(&key)?;
-        if self.tick - slot.tick > TOUCH_SLACK {
-            self.order.remove(&slot.tick);
-            slot.tick = self.tick;
-            self.order.insert(slot.tick, key);
-        }
-        Some(Arc::clone(&slot.array))
-    }
-
-    /// A chunk larger than the whole cache is not kept.
-    fn insert(&mut self, key: ChunkKey, array: ArrayRef, capacity: usize) {
-        let bytes = array.get_array_memory_size();
-        if bytes > capacity {
-            return;
-        }
-        self.tick += 1;
-        let tick = self.tick;
-        if let Some(old) = self.slots.insert(key, Slot { tick, bytes, array }) {
-            self.order.remove(&old.tick);
-            self.bytes -= old.bytes;
-        }
-        self.order.insert(tick, key);
-        self.bytes += bytes;
-        while self.bytes > capacity {
-            let Some((_, oldest)) = self.order.pop_first() else { break };
-            if let Some(slot) = self.slots.remove(&oldest) {
-                self.bytes -= slot.bytes;
-            }
-        }
-    }
-}
-
-impl std::fmt::Debug for State {
+impl std::fmt::Debug for SegmentCache {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("State").field("chunks", &self.slots.len()).field("bytes", &self.bytes).finish_non_exhaustive()
-    }
-}
-
-impl std::fmt::Debug for Meters {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Meters")
+        f.debug_tuple("SegmentCache").field(&self.figures()).finish()
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use arrow::array::Int64Array;
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use arrow::{
+        array::{AsArray, Int64Array},
+        datatypes::Int64Type,
+    };
 
     use super::*;
 
@@ -203,16 +130,22 @@ mod tests {
     }
 
     #[test]
-    fn the_least_recently_used_leave_first_and_bytes_stay_under_the_cap() {
+    fn what_is_used_again_outlives_a_scan_and_bytes_stay_under_the_cap() {
         let one = chunk(0).get_array_memory_size();
-        let cache = SegmentCache::new(one * 3);
-        for segment in 0..10 {
+        let cache = SegmentCache::new(one * 8);
+        let mut loads = 0;
+        for segment in 1..1000 {
+            let hot = cache.get_or_load(key(0), || {
+                loads += 1;
+                Ok(chunk(7))
+            });
+            assert_eq!(hot.unwrap().as_primitive::<Int64Type>().value(0), 7);
             cache.get_or_load(key(segment), || Ok(chunk(0))).unwrap();
-            assert!(cache.figures().bytes <= one * 3);
+            assert!(cache.figures().bytes <= one as u64 * 8);
         }
-        assert_eq!(cache.figures(), CacheFigures { hits: 0, misses: 10, bytes: one * 3, chunks: 3 });
-        cache.get_or_load(key(9), || Err(StoreError::Closed)).unwrap();
-        assert_eq!(cache.figures().hits, 1);
+        assert_eq!(loads, 1);
+        let figures = cache.figures();
+        assert!(figures.hits >= 998 && figures.misses >= 1000 && figures.chunks > 1, "{figures:?}");
     }
 
     #[test]

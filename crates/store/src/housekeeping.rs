@@ -69,6 +69,7 @@ fn tick(shared: &Shared, wanted: bool) -> Result<(), StoreError> {
         flush::flush(shared)?;
         metrics::histogram!("weir_store_flush_seconds").record(started.elapsed().as_secs_f64());
     }
+    shared.space.cache.publish();
     for table in &shared.version.load_full().tables {
         tend_index(shared, table)?;
     }

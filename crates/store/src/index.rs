@@ -91,6 +91,21 @@ const SAME_KEY_ROWS_KEPT: usize = 32;
 /// Each lookup visits every run.
 const RUNS_MAX: usize = 8;
 
+impl State {
+    fn covers(&self, next_row: u64) -> bool {
+        self.covered.is_some_and(|covered| covered >= next_row)
+    }
+
+    fn candidates(&self, hash: u64) -> Candidates {
+        let mut rows: Vec<u64> = self.recent.rows(hash).collect();
+        for (offset, run) in &self.runs {
+            rows.extend(run.rows(hash).map(|row| row + offset));
+        }
+        let pruned = self.pruned.get(&hash).copied().unwrap_or(0);
+        Candidates { rows, complete_since: pruned.max(self.gap_lsn) }
+    }
+}
+
 impl PrimaryIndex {
     /// Of a table that had no rows before.
     pub fn empty(first_row: u64) -> Arc<PrimaryIndex> {
@@ -111,13 +126,13 @@ impl PrimaryIndex {
     }
 
     pub fn candidates(&self, hash: u64) -> Candidates {
+        self.state.read().candidates(hash)
+    }
+
+    /// None when rows below `next_row` are not indexed yet: [`PrimaryIndex::ensure`] comes first.
+    pub fn covering_candidates(&self, hash: u64, next_row: u64) -> Option<Candidates> {
         let state = self.state.read();
-        let mut rows: Vec<u64> = state.recent.rows(hash).collect();
-        for (offset, run) in &state.runs {
-            rows.extend(run.rows(hash).map(|row| row + offset));
-        }
-        let pruned = state.pruned.get(&hash).copied().unwrap_or(0);
-        Candidates { rows, complete_since: pruned.max(state.gap_lsn) }
+        state.covers(next_row).then(|| state.candidates(hash))
     }
 
     /// Entries held, for deciding when a rebuild pays.
@@ -128,15 +143,14 @@ impl PrimaryIndex {
 
     /// Reads the key columns of rows not indexed yet. Cheap when there are none.
     pub fn ensure(&self, schema: &TableSchema, entries: &[Entry], next_row: u64, lsn: u64) -> Result<(), StoreError> {
-        let covers = |state: &State| state.covered.is_some_and(|covered| covered >= next_row);
-        if covers(&self.state.read()) {
+        if self.state.read().covers(next_row) {
             return Ok(());
         }
         let _turn = self.building.lock();
         loop {
             let before = {
                 let state = self.state.read();
-                if covers(&state) {
+                if state.covers(next_row) {
                     return Ok(());
                 }
                 state.covered

@@ -249,8 +249,13 @@ impl TableVersion {
     }
 
     pub(crate) fn find(&self, encoded: &[u8], hash: u64) -> Result<Option<RowId>, StoreError> {
-        self.ensure_index()?;
-        let candidates = self.index.candidates(hash);
+        let candidates = match self.index.covering_candidates(hash, self.next_row) {
+            Some(candidates) => candidates,
+            None => {
+                self.ensure_index()?;
+                self.index.candidates(hash)
+            }
+        };
         let own = self.own_keys.iter().flat_map(|keys| keys.rows(hash)).map(|row| row + RowId::PROVISIONAL);
         for row in candidates.rows.into_iter().chain(own) {
             if self.has_key(row, encoded)? {
@@ -286,32 +291,40 @@ impl TableVersion {
         Ok(None)
     }
 
+    /// The row's values, each as an array of one.
+    ///
+    /// # Errors
+    /// [`StoreError::NoSuchRow`] for a row that does not live in this version; otherwise when it cannot be read.
+    pub fn row(&self, row: RowId, columns: &[usize]) -> Result<Vec<ArrayRef>, StoreError> {
+        let found = locate(&self.entries, row.0).filter(|(entry, position)| entry.is_live(*position));
+        let (entry, position) = found.ok_or(StoreError::NoSuchRow(row.0))?;
+        let cell = |&column: &usize| entry.body.cell(column, position).map(|(array, place)| array.slice(place, 1));
+        columns.iter().map(cell).collect()
+    }
+
     /// The rows in the order given, with the projected columns.
     ///
     /// # Errors
     /// [`StoreError::NoSuchRow`] for a row that does not live in this version; otherwise when stored rows cannot be
     /// read.
     pub fn take(&self, rows: &[RowId], projection: &[usize]) -> Result<RecordBatch, StoreError> {
+        let schema = project(&self.schema, projection)?;
+        let options = RecordBatchOptions::new().with_row_count(Some(rows.len()));
+        let columns = match rows {
+            [] => schema.fields().iter().map(|field| arrow::array::new_empty_array(field.data_type())).collect(),
+            [row] => self.row(*row, projection)?,
+            many => self.columns(many, projection)?,
+        };
+        Ok(RecordBatch::try_new_with_options(schema, columns, &options)?)
+    }
+
+    fn columns(&self, rows: &[RowId], columns: &[usize]) -> Result<Vec<ArrayRef>, StoreError> {
         let mut places = Vec::with_capacity(rows.len());
         for row in rows {
             let found = locate(&self.entries, row.0).filter(|(entry, position)| entry.is_live(*position));
             places.push(found.ok_or(StoreError::NoSuchRow(row.0))?);
         }
-        let schema = project(&self.schema, projection)?;
-        let columns = projection
-            .iter()
-            .zip(schema.fields())
-            .map(|(&column, field)| match places.as_slice() {
-                [] => Ok(arrow::array::new_empty_array(field.data_type())),
-                [(entry, position)] => {
-                    let (array, place) = entry.body.cell(column, *position)?;
-                    Ok(array.slice(place, 1))
-                }
-                many => gather(many, column),
-            })
-            .collect::<Result<Vec<_>, StoreError>>()?;
-        let options = RecordBatchOptions::new().with_row_count(Some(rows.len()));
-        Ok(RecordBatch::try_new_with_options(schema, columns, &options)?)
+        columns.iter().map(|&column| gather(&places, column)).collect()
     }
 }
 

@@ -128,7 +128,7 @@ pub trait BackendCopyIn: Sized + Send + 'static {
 
 /// What a statement answers with.
 pub enum BackendReply<S: BackendSession> {
-    Rows(S::Rows),
+    Rows(Box<S::Rows>),
     Done(CommandTag),
     CopyIn(S::CopyIn),
     CopyOut { options: CopyOptions, rows: S::Rows },

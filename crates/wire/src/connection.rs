@@ -32,6 +32,8 @@ const READ_AHEAD_BYTES: usize = 256 * 1024;
 /// Buffers larger than this are given back when empty.
 const KEEP_BYTES: usize = 256 * 1024;
 const READ_BYTES: usize = 8 * 1024;
+/// As long as a read has so much room, none is made.
+const READ_BYTES_MIN: usize = 2 * 1024;
 /// Most that one read takes, so that a fast sender gives way.
 const READ_BYTES_MAX: usize = 64 * 1024;
 /// Most that one write gives, so that a fast reader gives way.
@@ -197,7 +199,9 @@ impl Connection {
         if self.input.is_empty() && self.input.capacity() > KEEP_BYTES {
             self.input = BytesMut::new();
         }
-        self.input.reserve(self.room());
+        if self.input.capacity() - self.input.len() < READ_BYTES_MIN {
+            self.input.reserve(self.room());
+        }
         let mut room = (&mut self.input).limit(READ_BYTES_MAX);
         let read = self.transport.read_buf(&mut room);
         match pin!(read).poll(context) {

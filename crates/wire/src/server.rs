@@ -12,8 +12,9 @@ use tokio::{
     net::{TcpListener, TcpStream, UnixListener, UnixStream},
     runtime::Handle,
     sync::Semaphore,
+    task::JoinSet,
 };
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::sync::CancellationToken;
 use weir_model::{ClientAddress, Code, Refusal};
 
 use crate::{
@@ -184,8 +185,7 @@ impl<B: Backend> Server<B> {
     /// Serves until `shutdown`, then drains: idle clients are told and closed at once, running statements may finish
     /// within the drain timeout. Returns when every connection is closed.
     pub async fn serve(self, shutdown: CancellationToken) {
-        let tracker = TaskTracker::new();
-        let abort = CancellationToken::new();
+        let mut connections = JoinSet::new();
         let here = [Handle::current()];
         let lanes = if self.shared.options.lanes.is_empty() { &here } else { self.shared.options.lanes.as_slice() };
         let mut turns = lanes.iter().cycle();
@@ -193,12 +193,13 @@ impl<B: Backend> Server<B> {
             let accepted = tokio::select! {
                 biased;
                 () = shutdown.cancelled() => break,
+                Some(_ended) = connections.join_next() => continue,
                 accepted = self.accept() => accepted,
             };
             match accepted {
                 Ok((accepted, client)) => {
                     let lane = turns.next().unwrap_or(&here[0]);
-                    self.spawn(accepted, client, lane, &tracker, &abort);
+                    connections.spawn_on(self.connection(accepted, client), lane);
                 }
                 Err(error) => {
                     // Out of descriptors, or a client gone before it was accepted: neither must spin or stop the rest.
@@ -211,11 +212,10 @@ impl<B: Backend> Server<B> {
         // Closes the listening sockets: new clients are refused by the system.
         drop(self);
         shared.draining.cancel();
-        tracker.close();
-        if tokio::time::timeout(shared.options.drain_timeout, tracker.wait()).await.is_err() {
-            tracing::warn!(connections = tracker.len(), "statements still ran after the drain timeout");
-            abort.cancel();
-            tracker.wait().await;
+        let ended = async { while connections.join_next().await.is_some() {} };
+        if tokio::time::timeout(shared.options.drain_timeout, ended).await.is_err() {
+            tracing::warn!(connections = connections.len(), "statements still ran after the drain timeout");
+            connections.shutdown().await;
         }
     }
 
@@ -237,27 +237,14 @@ impl<B: Backend> Server<B> {
         }
     }
 
-    fn spawn(
-        &self,
-        accepted: Accepted,
-        client: ClientAddress,
-        lane: &Handle,
-        tracker: &TaskTracker,
-        abort: &CancellationToken,
-    ) {
+    fn connection(&self, accepted: Accepted, client: ClientAddress) -> impl Future<Output = ()> + Send + use<B> {
         let shared = Arc::clone(&self.shared);
-        let abort = abort.clone();
-        let connection = async move {
-            let transport = match accepted.watched_here() {
-                Ok(transport) => transport,
-                Err(error) => return tracing::warn!(%error, "a connection could not be served"),
-            };
-            tokio::select! {
-                () = shared.handle(transport, client) => {}
-                () = abort.cancelled() => {}
+        async move {
+            match accepted.watched_here() {
+                Ok(transport) => shared.handle(transport, client).await,
+                Err(error) => tracing::warn!(%error, "a connection could not be served"),
             }
-        };
-        tracker.spawn_on(connection, lane);
+        }
     }
 }
 

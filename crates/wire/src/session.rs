@@ -1,9 +1,14 @@
 //! One authenticated connection: reads messages, runs them against the backend's session, answers.
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{
+    future::{Future, poll_fn},
+    pin::Pin,
+    sync::Arc,
+    time::Duration,
+};
 
-use tokio::sync::OwnedSemaphorePermit;
-use tokio_util::sync::CancellationToken;
+use tokio::{sync::OwnedSemaphorePermit, time::Instant};
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use weir_model::{ClientAddress, Code, Refusal};
 use weir_pipeline::TransactionStatus;
 
@@ -18,6 +23,7 @@ use crate::{
     session::{
         held::{Held, Limits},
         portal::Portal,
+        silence::Silence,
         statement::Statement,
     },
     startup::{self, Admitted, Door, TlsAcceptorConfig},
@@ -29,6 +35,7 @@ mod extended;
 mod held;
 mod portal;
 mod rows;
+mod silence;
 mod simple;
 mod statement;
 
@@ -91,7 +98,11 @@ struct Conversation<S: BackendSession> {
     skip_to_sync: bool,
     /// Nothing was received since the last answer.
     just_answered: bool,
+    /// The session's own, below the server's: sessions do not meet at its lock.
     draining: CancellationToken,
+    /// Registered once, not for each message.
+    drained: Pin<Box<WaitForCancellationFutureOwned>>,
+    silence: Silence,
     idle_timeout: Option<Duration>,
 }
 
@@ -200,6 +211,7 @@ impl<S: BackendSession> Opened<S> {
     /// The connection comes back to be closed, unless it was lost.
     async fn run<B>(self, connection: Connection, shared: &Shared<B>) -> (End, Option<Connection>) {
         let slow_lane = connection.slow_lane.clone();
+        let draining = shared.draining.child_token();
         let mut conversation = Conversation {
             connection,
             zone: Zone::utc(),
@@ -214,7 +226,9 @@ impl<S: BackendSession> Opened<S> {
             implicit: false,
             skip_to_sync: false,
             just_answered: false,
-            draining: shared.draining.clone(),
+            drained: Box::pin(draining.clone().cancelled_owned()),
+            draining,
+            silence: Silence::default(),
             idle_timeout: shared.options.idle_timeout,
         };
         loop {
@@ -276,27 +290,21 @@ impl<S: BackendSession> Conversation<S> {
         {
             return Ok(());
         }
-        let silence = self.silence();
+        let (limit, refusal) = self.silence_limit();
+        let Conversation { connection, drained, silence, .. } = self;
         tokio::select! {
             biased;
-            filled = self.connection.fill() => filled,
-            () = self.draining.cancelled() => Err(End::Fatal(shutting_down())),
-            refusal = silence => Err(End::Fatal(refusal)),
+            filled = connection.fill() => filled,
+            () = drained => Err(End::Fatal(shutting_down())),
+            refusal = silent(silence, limit, refusal) => Err(End::Fatal(refusal)),
         }
     }
 
-    /// Ends when the client has been silent for longer than it may be.
-    fn silence(&self) -> impl Future<Output = Refusal> + Send + use<S> {
-        let (timeout, refusal) = match self.session.transaction_status() {
-            TransactionStatus::Idle => (self.idle_timeout, idle as fn() -> Refusal),
-            _ => (self.session.idle_in_transaction_timeout(), idle_in_transaction as fn() -> Refusal),
-        };
-        async move {
-            match timeout {
-                Some(timeout) => tokio::time::sleep(timeout).await,
-                None => std::future::pending().await,
-            }
-            refusal()
+    /// How long the client may be silent now, and what it is told then.
+    fn silence_limit(&self) -> (Option<Duration>, fn() -> Refusal) {
+        match self.session.transaction_status() {
+            TransactionStatus::Idle => (self.idle_timeout, idle),
+            _ => (self.session.idle_in_transaction_timeout(), idle_in_transaction),
         }
     }
 
@@ -389,6 +397,19 @@ impl<S: BackendSession> Conversation<S> {
             self.zone = Zone::named(name).unwrap_or_else(Zone::utc);
         }
     }
+}
+
+/// Ends when the client, heard of just now, has been silent for longer than it may be.
+fn silent(
+    silence: &mut Silence,
+    limit: Option<Duration>,
+    refusal: fn() -> Refusal,
+) -> impl Future<Output = Refusal> + Send {
+    let heard = Instant::now();
+    poll_fn(move |context| match limit {
+        Some(limit) => silence.poll(heard, limit, context).map(|()| refusal()),
+        None => std::task::Poll::Pending,
+    })
 }
 
 fn idle() -> Refusal {

@@ -4,7 +4,7 @@
 use std::{cmp::Ordering, sync::Arc};
 
 use arrow::{
-    array::{Array, AsArray, BooleanArray, RecordBatch},
+    array::{Array, AsArray, BooleanArray},
     datatypes::{DataType, Int16Type, Int32Type, Int64Type, Schema},
 };
 use datafusion::{
@@ -13,6 +13,7 @@ use datafusion::{
     physical_expr::PhysicalExpr,
 };
 
+use super::row::Row;
 use crate::leakproof::column_of;
 
 #[derive(Debug)]
@@ -22,12 +23,12 @@ pub(super) enum Predicate {
 }
 
 impl Predicate {
-    /// Whether the answer for the batch's only row is true; NULL is not.
-    pub(super) fn holds(&self, row: &RecordBatch) -> Result<bool, DataFusionError> {
+    /// Whether the answer for the row is true; NULL is not.
+    pub(super) fn holds(&self, row: &Row<'_>) -> Result<bool, DataFusionError> {
         match self {
             Predicate::Comparison(comparison) => Ok(comparison.holds(row)),
             Predicate::Computed(predicate) => {
-                let answer = predicate.evaluate(row)?.into_array(1)?;
+                let answer = predicate.evaluate(row.batch()?)?.into_array(1)?;
                 let flag = answer.as_any().downcast_ref::<BooleanArray>();
                 Ok(flag.is_some_and(|flag| flag.len() == 1 && flag.is_valid(0) && flag.value(0)))
             }
@@ -58,8 +59,8 @@ impl Comparison {
         (is_whole && comparison.accepts(Ordering::Equal).is_some()).then_some(comparison)
     }
 
-    fn holds(&self, row: &RecordBatch) -> bool {
-        let value = row.columns().get(self.column).and_then(|array| whole_value(array.as_ref()));
+    fn holds(&self, row: &Row<'_>) -> bool {
+        let value = row.column(self.column).and_then(|array| whole_value(array.as_ref()));
         value.and_then(|value| self.accepts(value.cmp(&self.constant))).unwrap_or(false)
     }
 
@@ -110,18 +111,18 @@ mod tests {
 
     #[test]
     fn comparisons_of_whole_numbers_are_asked_directly() {
-        let schema = Schema::new(vec![
+        let schema = Arc::new(Schema::new(vec![
             Field::new("a", DataType::Int32, true),
             Field::new("b", DataType::Int64, true),
             Field::new("s", DataType::Utf8View, true),
-        ]);
+        ]));
         let row = |a: Option<i32>| {
             let columns: Vec<ArrayRef> = vec![
                 Arc::new(Int32Array::from(vec![a])),
                 Arc::new(Int64Array::from(vec![i64::MIN])),
                 Arc::new(StringViewArray::from(vec!["x"])),
             ];
-            RecordBatch::try_new(Arc::new(schema.clone()), columns).unwrap()
+            Row::new(columns, &schema)
         };
         let check = |expr: Expr, a: Option<i32>, expected: bool| {
             let comparison = Comparison::of(&expr, &schema).unwrap_or_else(|| panic!("{expr}"));

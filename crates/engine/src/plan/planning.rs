@@ -133,7 +133,7 @@ impl<'a> Planning<'a> {
                 self.snapshot,
                 self.governance,
                 self.session.identity(),
-                self.session.settings().iter().map(|(name, value)| (name.clone(), value.clone())).collect(),
+                self.session.settings().iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
             );
             let rewritten = view.rewrite(&ast::Statement::Query(Box::new(query.clone())))?;
             if let ast::Statement::Query(rewritten) = rewritten {

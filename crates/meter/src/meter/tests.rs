@@ -17,6 +17,7 @@ use proptest::prelude::*;
 use weir_model::Code;
 
 use super::*;
+use crate::{QuotaLimits, Reservation};
 use crate::Settled;
 
 const NOVEMBER: i64 = 1_795_000_000; // 2026-11-18
@@ -44,12 +45,12 @@ fn org_row(meter: &Meter) -> UsageRow {
 fn a_refusal_says_what_it_would_cost_and_what_is_left() {
     let (meter, _) = meter_at(NOVEMBER);
     let agent: Arc<str> = "analyst".into();
-    let held = meter.reserve(&org(), &agent, Credits(3_000), limits(5_000, 100_000)).unwrap();
-    let refused = meter.reserve(&org(), &agent, Credits(2_500), limits(5_000, 100_000)).unwrap_err();
+    let held = meter.account(&org()).reserve(&agent, Credits(3_000), limits(5_000, 100_000)).unwrap();
+    let refused = meter.account(&org()).reserve(&agent, Credits(2_500), limits(5_000, 100_000)).unwrap_err();
     assert_eq!(refused.code(), Code::QuotaExceeded);
     assert_eq!(refused.detail_line(), "code=quota_exceeded; estimate=2.5; balance=2.0; scope=agent; resets=2026-12-01");
     assert!(refused.hint_line().is_some());
-    let refused = meter.reserve(&org(), &"other".into(), Credits(2_500), limits(5_000, 5_000)).unwrap_err();
+    let refused = meter.account(&org()).reserve(&"other".into(), Credits(2_500), limits(5_000, 5_000)).unwrap_err();
     assert!(refused.detail_line().contains("balance=2.0; scope=org"), "{}", refused.detail_line());
     drop(held);
     assert_eq!(org_row(&meter).reserved, Credits::ZERO);
@@ -60,9 +61,10 @@ fn what_is_not_settled_is_released() {
     let (meter, _) = meter_at(NOVEMBER);
     let agent: Arc<str> = "analyst".into();
     for _ in 0..100 {
-        drop(meter.reserve(&org(), &agent, Credits(1_000), limits(1_000, 1_000)).unwrap());
+        drop(meter.account(&org()).reserve(&agent, Credits(1_000), limits(1_000, 1_000)).unwrap());
     }
-    let settled = meter.reserve(&org(), &agent, Credits(1_000), limits(1_000, 1_000)).unwrap().settle(Credits(400), 7);
+    let settled =
+        meter.account(&org()).reserve(&agent, Credits(1_000), limits(1_000, 1_000)).unwrap().settle(Credits(400), 7);
     assert_eq!(settled, Settled { estimated: Credits(1_000), charged: Credits(400), uncollected: Credits::ZERO });
     let row = org_row(&meter);
     assert_eq!((row.settled, row.reserved, row.statements, row.rows), (Credits(400), Credits::ZERO, 1, 7));
@@ -72,8 +74,8 @@ fn what_is_not_settled_is_released() {
 fn an_excess_is_charged_as_far_as_the_balances_bear_it() {
     let (meter, _) = meter_at(NOVEMBER);
     let agent: Arc<str> = "analyst".into();
-    let first = meter.reserve(&org(), &agent, Credits(1_000), limits(5_000, 4_000)).unwrap();
-    let second = meter.reserve(&org(), &agent, Credits(1_000), limits(5_000, 4_000)).unwrap();
+    let first = meter.account(&org()).reserve(&agent, Credits(1_000), limits(5_000, 4_000)).unwrap();
+    let second = meter.account(&org()).reserve(&agent, Credits(1_000), limits(5_000, 4_000)).unwrap();
     // The second reservation is held; of the org's 4.0 the first may take 3.0.
     let settled = first.settle(Credits(9_000), 1);
     assert_eq!((settled.charged, settled.uncollected), (Credits(3_000), Credits(6_000)));
@@ -86,12 +88,13 @@ fn an_excess_is_charged_as_far_as_the_balances_bear_it() {
 fn a_new_month_renews_the_credits_and_keeps_what_is_held() {
     let (meter, clock) = meter_at(NOVEMBER);
     let agent: Arc<str> = "analyst".into();
-    let _ = meter.reserve(&org(), &agent, Credits(1_000), limits(2_000, 2_000)).unwrap().settle(Credits(1_000), 1);
-    let held = meter.reserve(&org(), &agent, Credits(1_000), limits(2_000, 2_000)).unwrap();
-    assert!(meter.reserve(&org(), &agent, Credits(1), limits(2_000, 2_000)).is_err());
+    let _ =
+        meter.account(&org()).reserve(&agent, Credits(1_000), limits(2_000, 2_000)).unwrap().settle(Credits(1_000), 1);
+    let held = meter.account(&org()).reserve(&agent, Credits(1_000), limits(2_000, 2_000)).unwrap();
+    assert!(meter.account(&org()).reserve(&agent, Credits(1), limits(2_000, 2_000)).is_err());
     clock.store(NEXT_MONTH, Ordering::SeqCst);
-    let other = meter.reserve(&org(), &agent, Credits(1_000), limits(2_000, 2_000)).unwrap();
-    assert!(meter.reserve(&org(), &agent, Credits(1), limits(2_000, 2_000)).is_err());
+    let other = meter.account(&org()).reserve(&agent, Credits(1_000), limits(2_000, 2_000)).unwrap();
+    assert!(meter.account(&org()).reserve(&agent, Credits(1), limits(2_000, 2_000)).is_err());
     drop(other);
     let _ = held.settle(Credits(500), 1);
     let row = org_row(&meter);
@@ -116,7 +119,7 @@ fn racing_reservations_spend_the_balance_and_not_a_milli_credit_more() {
                     let agent: Arc<str> = name.into();
                     let mut charged = 0;
                     for turn in 0..1_000_u64 {
-                        let Ok(held) = meter.reserve(&org(), &agent, Credits(1_001), quota) else { continue };
+                        let Ok(held) = meter.account(&org()).reserve(&agent, Credits(1_001), quota) else { continue };
                         if turn % 7 == 0 {
                             drop(held);
                         } else {
@@ -185,7 +188,7 @@ proptest! {
             match step {
                 Step::Reserve { agent, estimate, limits } => {
                     let affordable = estimate <= model.left(agent, limits);
-                    let result = meter.reserve(&org(), &names[usize::from(agent)], Credits(estimate), limits);
+                    let result = meter.account(&org()).reserve(&names[usize::from(agent)], Credits(estimate), limits);
                     prop_assert_eq!(result.is_ok(), affordable);
                     if let Ok(reservation) = result {
                         *model.reserved.entry(agent).or_default() += estimate;

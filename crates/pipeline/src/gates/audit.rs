@@ -12,7 +12,7 @@ use crate::{
     gates::{admission::Slots, governor::Share, metering, policy::Verdict, row_filter::Governed},
     memory::Objects,
     options::PipelineOptions,
-    session::SessionFacts,
+    session::{SessionFacts, SessionPolicy},
 };
 
 /// What of a statement's records is the same each time it runs under one plan.
@@ -67,7 +67,7 @@ pub(crate) struct Running {
     pub planned: Option<weir_engine::Planned>,
     pub snapshot: weir_engine::Snapshot,
     pub database: Arc<weir_store::Database>,
-    pub policy: Arc<weir_policy::Policy>,
+    pub policy: Arc<SessionPolicy>,
 }
 
 /// Queues the intent, and writes it unless the statement is a key lookup. Refuses with `audit_unavailable`: no record,
@@ -189,6 +189,9 @@ impl Ticket {
         let queued = self.queue(outcome, rows);
         if self.facts.is_in_company() {
             tokio::task::yield_now().await;
+            if let Ok(Some(queued)) = &queued {
+                wait_for_writer(queued).await?;
+            }
         }
         Ticket::written(queued)?;
         self.facts.durable().await
@@ -227,8 +230,7 @@ impl Ticket {
     }
 
     pub(crate) fn priority(&self) -> Option<Priority> {
-        let held = self.facts.org.policy()?;
-        Some(self.facts.priority(&held.policy))
+        Some(self.facts.policy()?.priority)
     }
 
     /// The statement is given up after so many rows.
@@ -273,6 +275,21 @@ impl Ticket {
         )?;
         Ok(Some(queued))
     }
+}
+
+/// How often others go first while another thread writes: longer than that a thread does not hold the journal, unless the
+/// system took its processor away.
+const TURNS_MAX: usize = 16;
+
+/// Lets others go on while another thread writes the journal, instead of putting this thread to sleep.
+async fn wait_for_writer(queued: &QueuedOutcome) -> Result<()> {
+    for _ in 0..TURNS_MAX {
+        if queued.try_write().inspect_err(count)? {
+            break;
+        }
+        tokio::task::yield_now().await;
+    }
+    Ok(())
 }
 
 impl Drop for Ticket {

@@ -17,7 +17,8 @@ pub(crate) struct Paced {
 /// there it lets everything through. Refuses with `rate_limit_exceeded`. Costs one short lock.
 pub(crate) fn pass(standing: Standing, enabled: bool) -> Result<Paced> {
     let ready = &standing.0.ready;
-    let share = if enabled { ready.org.governor().enter(ready.policy.limits(), Instant::now())? } else { Share(None) };
+    let share =
+        if enabled { ready.org().governor().enter(ready.policy.limits(), Instant::now())? } else { Share(None) };
     Ok(Paced { standing, share })
 }
 

@@ -1,7 +1,7 @@
 use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
-use weir_model::{Action, Code, Identity, ObjectName, Principal, Refusal, Result};
+use weir_model::{Action, Code, ObjectName, Principal, Refusal, Result};
 use weir_policy::{Policy, Request, RequestContext, RuleId};
 
 use crate::{
@@ -28,22 +28,6 @@ pub(crate) struct Verdict {
     pub bundle_version: u64,
 }
 
-/// The principal of a session, made anew for each bundle.
-#[derive(Debug, Default)]
-pub(crate) struct PrincipalCache(Mutex<Option<(Arc<Policy>, Arc<Principal>)>>);
-
-impl PrincipalCache {
-    pub(crate) fn get(&self, policy: &Arc<Policy>, identity: &Identity) -> Result<Arc<Principal>> {
-        let mut held = self.0.lock();
-        if let Some((_, principal)) = held.as_ref().filter(|(known, _)| Arc::ptr_eq(known, policy)) {
-            return Ok(principal.clone());
-        }
-        let principal = Arc::new(policy.principal(identity)?);
-        *held = Some((policy.clone(), principal.clone()));
-        Ok(principal)
-    }
-}
-
 /// Gate 10. RBAC and ABAC by the bundle's rules, per object and action. An object that does not exist and one that the
 /// principal may not know of are the same `undefined_table`; what it may know of but not use is `permission_denied`;
 /// what a mask does not fit, so that it would show everything, is `ungoverned_plan`.
@@ -58,7 +42,7 @@ pub(crate) fn pass(
     let ready = &stated.admitted.paced.standing.0.ready;
     let policy = &ready.policy;
     verdict.bundle_version = policy.version();
-    let principal = facts.principal.get(policy, &facts.identity)?;
+    let principal = Arc::clone(policy.principal()?);
     if let Some(known) = memory.and_then(|memory| memory.allowed(policy, &principal, &stated.objects)) {
         return Ok(Authorized { principal, rules: Arc::clone(&known.rules), stated, known: Some(known) });
     }
@@ -114,7 +98,7 @@ pub(crate) fn pass(
 }
 
 /// A mask on a column that its table lacks would hide nothing and show everything, so nothing is shown.
-fn check_masks(stated: &Stated, policy: &Arc<Policy>, principal: &Principal) -> Result<()> {
+fn check_masks(stated: &Stated, policy: &Policy, principal: &Principal) -> Result<()> {
     for (object, action) in stated.objects.iter() {
         if !matches!(action, Action::Select | Action::Update | Action::Delete) {
             continue;

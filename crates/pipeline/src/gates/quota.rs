@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use weir_meter::{Credits, Meter, QuotaLimits, Reservation};
+use weir_meter::{Account, Credits, QuotaLimits, Reservation};
 use weir_model::Result;
 
 use crate::gates::cost::Costed;
@@ -15,7 +15,7 @@ pub(crate) struct Reserved {
 
 /// Gate 12. Reserves the estimate, atomically, against the balances of agent and org. Refuses with `quota_exceeded`,
 /// estimate and balance in DETAIL. Costs one short lock.
-pub(crate) fn pass(costed: Costed, meter: &Meter) -> Result<Reserved> {
+pub(crate) fn pass(costed: Costed, account: &Arc<Account>) -> Result<Reserved> {
     if costed.estimate == Credits::ZERO {
         return Ok(Reserved { costed, reservation: None });
     }
@@ -23,6 +23,6 @@ pub(crate) fn pass(costed: Costed, meter: &Meter) -> Result<Reserved> {
     let agent: &Arc<str> = &costed.authorized.principal.agent;
     let quota = policy.quota_for(agent);
     let limits = QuotaLimits { agent: quota.agent.map(Credits), org: quota.org.map(Credits) };
-    let reservation = meter.reserve(policy.org(), agent, costed.estimate, limits)?;
+    let reservation = account.reserve(agent, costed.estimate, limits)?;
     Ok(Reserved { costed, reservation: Some(reservation) })
 }

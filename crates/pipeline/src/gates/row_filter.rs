@@ -3,7 +3,7 @@ use std::{
     sync::Arc,
 };
 
-use weir_engine::{Governance, MaskKey, ObjectGovernance, Planned};
+use weir_engine::{Governance, ObjectGovernance, Planned};
 use weir_model::{Action, ObjectName, Principal, Result, ValueType};
 use weir_policy::{Policy, RowCommand};
 use weir_sql::Kind;
@@ -23,12 +23,7 @@ pub(crate) struct Governed {
 /// or takes a plan of the same statement that was governed under the same catalog, bundle and policy class. Refuses
 /// with `masked_predicate`, name and type errors, and `ungoverned_plan` should any scan lack its filter. Costs nothing
 /// noticeable for a cached plan, a planning otherwise.
-pub(crate) fn pass(
-    pinned: Pinned,
-    facts: &SessionFacts,
-    source: &dyn PlanSource,
-    parameter_types: &[Option<ValueType>],
-) -> Result<Governed> {
+pub(crate) fn pass(pinned: Pinned, source: &dyn PlanSource, parameter_types: &[Option<ValueType>]) -> Result<Governed> {
     let stated = &pinned.reserved.costed.authorized.stated;
     let ready = &stated.admitted.paced.standing.0.ready;
     let principal = &pinned.reserved.costed.authorized.principal;
@@ -36,7 +31,7 @@ pub(crate) fn pass(
     let governance = match known.and_then(|known| known.governance.get()) {
         Some(governance) => Arc::clone(governance),
         None => {
-            let made = Arc::new(govern(&ready.policy, principal, &stated.objects, ready.org.mask_key(), facts)?);
+            let made = Arc::new(govern(ready.policy.shared(), principal, &stated.objects, &ready.facts)?);
             known.map_or(Arc::clone(&made), |known| Arc::clone(known.governance.get_or_init(|| made)))
         }
     };
@@ -61,7 +56,6 @@ fn govern(
     policy: &Arc<Policy>,
     principal: &Arc<Principal>,
     objects: &[(ObjectName, Action)],
-    mask_key: &MaskKey,
     facts: &SessionFacts,
 ) -> Result<Governance> {
     let mut actions: BTreeMap<&ObjectName, Vec<Action>> = BTreeMap::new();
@@ -87,7 +81,7 @@ fn govern(
         principal: principal.clone(),
         bundle_version: policy.version(),
         class: policy.policy_class(principal),
-        mask_key: mask_key.clone(),
+        mask_key: facts.org.mask_key().clone(),
         objects: governed,
         visible: Arc::new(move |object: &ObjectName| known_policy.may_know(&known_principal, object)),
         admin_role: facts.admin_role.clone(),

@@ -1,28 +1,55 @@
 use std::sync::Arc;
 
 use weir_model::{Code, Refusal, Result};
-use weir_policy::Policy;
 
-use crate::{options::PipelineOptions, org::Org};
+use crate::{
+    options::PipelineOptions,
+    org::{HeldPolicy, Org},
+    session::{SessionFacts, SessionPolicy},
+};
 
 /// A verified bundle is held, and it is not older than the grace period.
 #[derive(Debug)]
 pub(crate) struct Ready {
-    pub org: Arc<Org>,
-    pub policy: Arc<Policy>,
+    pub facts: Arc<SessionFacts>,
+    pub policy: Arc<SessionPolicy>,
+}
+
+impl Ready {
+    pub(crate) fn org(&self) -> &Arc<Org> {
+        &self.facts.org
+    }
 }
 
 /// Gate 1. Lets through once the org holds a verified bundle; waits for the first one as long as start-up may take;
 /// closes again when the bundle was not confirmed within the grace period or is past its validity. Refuses with
 /// `proxy_not_ready`. Costs two atomic loads.
-pub(crate) async fn pass(org: Arc<Org>, options: &PipelineOptions) -> Result<Ready> {
+pub(crate) async fn pass(facts: Arc<SessionFacts>, options: &PipelineOptions) -> Result<Ready> {
+    loop {
+        if let Some(policy) = facts.policy() {
+            check(policy.held(), options)?;
+            return Ok(Ready { facts, policy });
+        }
+        first(&facts.org, options).await?;
+    }
+}
+
+/// The same question at connect, before there is a session.
+pub(crate) async fn held(org: &Org, options: &PipelineOptions) -> Result<Arc<HeldPolicy>> {
     let held = match org.policy() {
         Some(held) => held,
-        None => match tokio::time::timeout(options.policy_startup_timeout, org.first_policy()).await {
-            Ok(held) => held,
-            Err(_) => return Err(not_ready("no policy bundle has arrived yet")),
-        },
+        None => first(org, options).await?,
     };
+    check(&held, options)?;
+    Ok(held)
+}
+
+async fn first(org: &Org, options: &PipelineOptions) -> Result<Arc<HeldPolicy>> {
+    let arrived = tokio::time::timeout(options.policy_startup_timeout, org.first_policy()).await;
+    arrived.map_err(|_elapsed| not_ready("no policy bundle has arrived yet"))
+}
+
+fn check(held: &HeldPolicy, options: &PipelineOptions) -> Result<()> {
     if held.confirmed_ago() > options.policy_grace {
         return Err(not_ready("the policy bundle was not confirmed within the grace period").detail(format!(
             "bundle_version={}; grace_seconds={}",
@@ -37,7 +64,7 @@ pub(crate) async fn pass(org: Arc<Org>, options: &PipelineOptions) -> Result<Rea
             held.policy.not_after()
         )));
     }
-    Ok(Ready { policy: held.policy.clone(), org })
+    Ok(())
 }
 
 fn not_ready(why: &str) -> Refusal {
@@ -63,7 +90,7 @@ mod tests {
     async fn refused(org: Arc<Org>) -> Refusal {
         let options =
             PipelineOptions { policy_startup_timeout: Duration::from_millis(20), ..PipelineOptions::default() };
-        pass(org, &options).await.unwrap_err()
+        held(&org, &options).await.unwrap_err()
     }
 
     #[tokio::test]
@@ -74,7 +101,7 @@ mod tests {
         assert!(none.message().contains("no policy bundle"), "{none}");
 
         org.hold(testing::policy(unix_seconds() + 60));
-        assert!(pass(org.clone(), &PipelineOptions::default()).await.is_ok());
+        assert!(held(&org, &PipelineOptions::default()).await.is_ok());
 
         let ended = unix_seconds() - 1;
         org.hold(testing::policy(ended));
@@ -87,7 +114,7 @@ mod tests {
     async fn a_statement_that_waits_for_the_first_bundle_passes_with_it() {
         let org = testing::org(testing::no_tables);
         let (arriving, options) = (org.clone(), PipelineOptions::default());
-        let waiting = tokio::spawn(async move { pass(org, &options).await });
+        let waiting = tokio::spawn(async move { held(&org, &options).await });
         tokio::task::yield_now().await;
         arriving.hold(testing::policy(unix_seconds() + 60));
         assert_eq!(waiting.await.unwrap().unwrap().policy.version(), 7);

@@ -4,9 +4,8 @@ use arrow::record_batch::RecordBatch;
 use tokio::sync::Mutex;
 use weir_engine::Column;
 use weir_model::{Code, Refusal, Result};
-use weir_policy::Policy;
 
-use crate::rows::Rows;
+use crate::{rows::Rows, session::SessionPolicy};
 
 /// Most cursors that a session may have open.
 const CURSORS_MAX: usize = 100;
@@ -20,7 +19,7 @@ struct Cursor {
     columns: Arc<[Column]>,
     rows: Arc<Mutex<CursorRows>>,
     /// The bundle that its query was governed by.
-    policy: Arc<Policy>,
+    policy: Arc<SessionPolicy>,
     /// Of its query's text.
     bytes: usize,
 }
@@ -38,7 +37,7 @@ impl Cursors {
         Ok(())
     }
 
-    pub(crate) fn open(&mut self, name: String, rows: Rows, policy: Arc<Policy>, bytes: usize) {
+    pub(crate) fn open(&mut self, name: String, rows: Rows, policy: Arc<SessionPolicy>, bytes: usize) {
         let columns = rows.columns().clone();
         let rows = Arc::new(Mutex::new(CursorRows { rows, rest: None }));
         self.0.insert(name, Cursor { columns, rows, policy, bytes });
@@ -48,7 +47,7 @@ impl Cursors {
     pub(crate) fn get_under(
         &self,
         name: &str,
-        policy: &Arc<Policy>,
+        policy: &Arc<SessionPolicy>,
     ) -> Result<(Arc<[Column]>, Arc<Mutex<CursorRows>>)> {
         let found = self.get(name)?;
         if self.0.get(name).is_some_and(|cursor| !Arc::ptr_eq(&cursor.policy, policy)) {

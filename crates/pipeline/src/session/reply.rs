@@ -66,7 +66,7 @@ pub struct CommandTag(pub String);
 /// What a statement answers with.
 #[derive(Debug)]
 pub enum Reply {
-    Rows(Rows),
+    Rows(Box<Rows>),
     Done(CommandTag),
     CopyIn(Box<CopyIn>),
     CopyOut { options: CopyOptions, rows: Rows },

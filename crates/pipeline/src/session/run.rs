@@ -102,9 +102,8 @@ impl Session {
     }
 
     fn begin_statement(&self) -> Control {
-        let policy = self.facts.org.policy();
-        let most =
-            policy.and_then(|held| held.policy.limits().statement_timeout_ms).map(std::time::Duration::from_millis);
+        let policy = self.facts.policy();
+        let most = policy.and_then(|policy| policy.limits().statement_timeout_ms).map(std::time::Duration::from_millis);
         let own = self.settings.statement_timeout();
         let timeout = match (own, most) {
             (Some(own), Some(most)) => Some(own.min(most)),
@@ -173,7 +172,9 @@ impl Session {
             return finish(ticket, Err(refusal), 0);
         }
         match statement.kind() {
-            Kind::Query | Kind::Explain { .. } => self.query(ticket, &governed, &parameters, control).map(Reply::Rows),
+            Kind::Query | Kind::Explain { .. } => {
+                self.query(ticket, &governed, &parameters, control).map(|rows| Reply::Rows(Box::new(rows)))
+            }
             Kind::Copy(copy) if !matches!(copy.direction, CopyDirection::In { .. }) => {
                 let rows = self.query(ticket, &governed, &parameters, control)?.with_verb("COPY");
                 Ok(Reply::CopyOut { options: copy.options.clone(), rows })
@@ -281,7 +282,10 @@ impl Session {
                 let name = name.as_str();
                 self.show_transaction_settings();
                 match show::show(&self.settings, name, &user) {
-                    Ok((columns, batch)) => Ok(Reply::Rows(Rows::held(columns, vec![batch], control, ticket, "SHOW"))),
+                    Ok((columns, batch)) => {
+                        let rows = Rows::held(columns, vec![batch], control, ticket, "SHOW");
+                        Ok(Reply::Rows(Box::new(rows)))
+                    }
                     Err(refusal) => finish(ticket, Err(refusal), 0),
                 }
             }
@@ -291,7 +295,7 @@ impl Session {
                         FetchCount::Rows(rows) => rows,
                         FetchCount::All => u64::MAX,
                     };
-                    Ok(Reply::Rows(Rows::cursor(columns, cursor, left, control, ticket)))
+                    Ok(Reply::Rows(Box::new(Rows::cursor(columns, cursor, left, control, ticket))))
                 }
                 Err(refusal) => finish(ticket, Err(refusal), 0),
             },

@@ -1,6 +1,7 @@
 //! A disk that fails while the database runs.
 
 use std::{
+    collections::BTreeSet,
     io,
     path::Path,
     sync::{
@@ -149,12 +150,15 @@ async fn commits_wait_for_flushes_when_memory_runs_full() {
     let data = tempfile::tempdir().unwrap();
     let options = StoreOptions { flush_bytes: 32 << 10, ..quiet() };
     let database = with_table(data.path(), options.clone());
+    // Flushes take files of the log away, too.
+    let mut log_files = BTreeSet::new();
     for turn in 0..150 {
         let mut transaction = database.begin();
         transaction.insert(&name("t"), batch(&rows(turn * 100..turn * 100 + 100, 1))).unwrap();
         database.commit(transaction).await.unwrap();
+        log_files.extend(files(data.path(), "wal", "wal"));
     }
-    assert!(files(data.path(), "wal", "wal").len() > 1, "the log is one file still");
+    assert!(log_files.len() > 1, "the log is one file still");
     assert_eq!(read(&database.version(), &name("t")), rows(0..15_000, 1));
     drop(database);
     assert_eq!(read(&open(data.path(), options).version(), &name("t")), rows(0..15_000, 1));

@@ -130,7 +130,7 @@ impl Credentials {
         match identity.kind {
             CredentialKind::Jwt => self.tokens.as_ref().is_some_and(|tokens| tokens.trusts(&identity.credential)),
             _ if identity.credential.0 == OWN_CREDENTIAL => true,
-            _ => self.ring.get(&identity.credential.0).is_some_and(|record| record.holds(now)),
+            _ => self.ring.holds(&identity.credential.0, now),
         }
     }
 }

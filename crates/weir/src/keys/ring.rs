@@ -48,6 +48,11 @@ impl KeyRing {
     pub fn get(&self, id: &str) -> Option<Arc<KeyRecord>> {
         self.keys.load().get(id).cloned()
     }
+
+    /// Whether a key is known and holds, without counting a reference: every statement asks.
+    pub fn holds(&self, id: &str, now: i64) -> bool {
+        self.keys.load().get(id).is_some_and(|record| record.holds(now))
+    }
 }
 
 /// What became of a key.

@@ -15,6 +15,7 @@ use crate::{
     session::{
         Conversation, Stop,
         rows::{Flow, cancelled},
+        silent,
     },
     types::batch::{BatchEncoder, Formats},
 };
@@ -124,14 +125,14 @@ impl<S: BackendSession> Conversation<S> {
             if let Some(frame) = self.connection.take_frame()? {
                 return Ok(frame);
             }
-            let silence = self.silence();
+            let (limit, refusal) = self.silence_limit();
             tokio::select! {
                 biased;
                 filled = self.connection.fill_unless_raised(&self.cancelling.signal) => {
                     filled?;
                 }
                 refusal = copy.interrupted() => return Err(Stop::Refused(refusal)),
-                refusal = silence => return Err(Stop::End(End::Fatal(refusal))),
+                refusal = silent(&mut self.silence, limit, refusal) => return Err(Stop::End(End::Fatal(refusal))),
             }
         }
     }

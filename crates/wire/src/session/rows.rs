@@ -21,7 +21,7 @@ pub(super) const CANCEL_GRACE: Duration = Duration::from_millis(100);
 
 /// A running result and the part of its last batch that a row limit left.
 pub(super) struct RowSource<R> {
-    pub(super) rows: R,
+    pub(super) rows: Box<R>,
     leftover: Option<(RecordBatch, usize)>,
 }
 
@@ -52,7 +52,7 @@ pub(super) fn cancelled() -> Refusal {
 }
 
 impl<R: BackendRows> RowSource<R> {
-    pub(super) fn new(rows: R) -> RowSource<R> {
+    pub(super) fn new(rows: Box<R>) -> RowSource<R> {
         RowSource { rows, leftover: None }
     }
 }
@@ -96,7 +96,7 @@ impl<C: Canceller> Flow<'_, C> {
         loop {
             let (batch, mut row) = match source.leftover.take() {
                 Some(leftover) => leftover,
-                None => match self.next(&mut source.rows).await? {
+                None => match self.next(source.rows.as_mut()).await? {
                     Some(batch) => (batch, 0),
                     None => return Ok(Sent { rows: sent, suspended: false }),
                 },

@@ -48,6 +48,8 @@ struct Field<'a> {
     source: Source<'a>,
     value_type: ValueType,
     format: Format,
+    /// Whether its values differ in length.
+    varies: bool,
 }
 
 /// Writes the rows of one batch; arrays are downcast once.
@@ -77,17 +79,19 @@ impl<'a> BatchEncoder<'a> {
             .enumerate()
             .map(|(index, (array, column))| {
                 let source = Source::new(array.as_ref())?;
-                Ok(Field { source, value_type: column.value_type, format: formats.of(index) })
+                let varies = array.data_type().primitive_width().is_none();
+                Ok(Field { source, value_type: column.value_type, format: formats.of(index), varies })
             })
-            .collect::<Result<_>>()?;
-        let may_hold_large = batch.get_array_memory_size() > LARGE_ROW_BYTES;
+            .collect::<Result<Vec<Field<'_>>>>()?;
+        let varying = batch.columns().iter().zip(&fields).filter(|(_, field)| field.varies);
+        let may_hold_large = varying.map(|(array, _)| array.get_array_memory_size()).sum::<usize>() > LARGE_ROW_BYTES;
         Ok(BatchEncoder { fields, columns, zone, may_hold_large })
     }
 
     /// Whether writing the row takes long.
     pub(crate) fn is_large(&self, row: usize) -> bool {
-        self.may_hold_large
-            && self.fields.iter().map(|field| field.source.get(row).bytes()).sum::<usize>() > LARGE_ROW_BYTES
+        let varying = self.fields.iter().filter(|field| field.varies);
+        self.may_hold_large && varying.map(|field| field.source.get(row).bytes()).sum::<usize>() > LARGE_ROW_BYTES
     }
 
     /// Appends one DataRow message; on an error nothing is appended.

@@ -255,7 +255,7 @@ impl Session {
             ["changed"] => {
                 let one = integer_column();
                 let batches = VecDeque::from([batch(&one, vec![Arc::new(Int32Array::from(vec![1]))])]);
-                return Ok(BackendReply::Rows(self.rows(one, batches, After::End)));
+                return Ok(BackendReply::Rows(Box::new(self.rows(one, batches, After::End))));
             }
             ["echo", _] => {
                 let arrays = values.into_iter().map(array).collect();
@@ -263,7 +263,7 @@ impl Session {
             }
             _ => return Err(Refusal::new(Code::SyntaxError, format!("unknown script {words:?}"))),
         };
-        Ok(BackendReply::Rows(self.rows(columns, batches, after)))
+        Ok(BackendReply::Rows(Box::new(self.rows(columns, batches, after))))
     }
 
     fn rows(&self, columns: Arc<[Column]>, batches: VecDeque<RecordBatch>, after: After) -> Rows {
