@@ -14,6 +14,8 @@ pub(crate) enum Link {
     Opened,
     Intent(Uuid),
     Outcome(Uuid),
+    /// A statement's intent and outcome in one.
+    Whole(Uuid),
     /// An event in the middle of a session.
     Event,
     /// The session's end.
@@ -50,6 +52,10 @@ pub(crate) fn write(buffer: &mut Vec<u8>, chained: &Chained, event: &str) {
             buffer.extend_from_slice(b"outcome\",\"statement\":\"");
             buffer.extend_from_slice(statement.hyphenated().encode_lower(&mut id).as_bytes());
         }
+        Link::Whole(statement) => {
+            buffer.extend_from_slice(b"statement\",\"statement\":\"");
+            buffer.extend_from_slice(statement.hyphenated().encode_lower(&mut id).as_bytes());
+        }
         Link::Opened | Link::Event | Link::Closed | Link::Interrupted => {
             buffer.extend_from_slice(b"event\",\"event\":\"");
             buffer.extend_from_slice(event.as_bytes());
@@ -76,6 +82,9 @@ pub(crate) fn read(payload: &[u8]) -> Option<Chained> {
     } else if let Some(rest) = rest.strip_prefix(b"outcome\",\"statement\":\"") {
         let (statement, rest) = take_id(rest)?;
         (Link::Outcome(statement), rest)
+    } else if let Some(rest) = rest.strip_prefix(b"statement\",\"statement\":\"") {
+        let (statement, rest) = take_id(rest)?;
+        (Link::Whole(statement), rest)
     } else {
         let rest = rest.strip_prefix(b"event\",\"event\":\"")?;
         let (name, rest) = rest.split_at_checked(rest.iter().position(|byte| *byte == b'"')?)?;
@@ -240,7 +249,7 @@ impl Chains {
                 }
                 None => breaks.push(Break::OutcomeWithoutIntent { session, statement }),
             },
-            Link::Opened | Link::Event => {}
+            Link::Opened | Link::Event | Link::Whole(_) => {}
             Link::Closed => {
                 let ended = self.open.remove(&session).into_iter().flat_map(|chain| chain.running);
                 breaks.extend(ended.map(|statement| Break::Unfinished { session, statement }));
@@ -264,6 +273,7 @@ mod tests {
             (Link::Opened, OPENED),
             (Link::Intent(statement), ""),
             (Link::Outcome(statement), ""),
+            (Link::Whole(statement), ""),
             (Link::Event, "key_issued"),
             (Link::Closed, CLOSED),
             (Link::Interrupted, INTERRUPTED),

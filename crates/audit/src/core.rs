@@ -32,6 +32,8 @@ pub(crate) struct Core {
     writer: Mutex<Writer>,
     /// Records that are written.
     written: AtomicU64,
+    /// The first record of the file that grows.
+    current_file: AtomicU64,
     /// Held while a group of records is made durable.
     sync: Mutex<()>,
     /// Held by the one who waits for the thread that does it; the others wait for their turn, and find it done.
@@ -94,7 +96,7 @@ impl std::fmt::Debug for CounterHandle {
 
 impl Core {
     pub fn new(layout: Layout, signer: NoteSigner, durability: Durability, log: Log, books: Books) -> Core {
-        let size = log.size();
+        let (size, current_file) = (log.size(), log.current_file());
         Core {
             layout,
             signer,
@@ -102,6 +104,7 @@ impl Core {
             queue: Mutex::new(Queue { batch: Batch::default(), next: size, closed: false }),
             writer: Mutex::new(Writer { log, batch: Batch::default() }),
             written: AtomicU64::new(size),
+            current_file: AtomicU64::new(current_file),
             sync: Mutex::new(()),
             turn: tokio::sync::Mutex::new(()),
             synced: AtomicU64::new(size),
@@ -133,6 +136,11 @@ impl Core {
     /// Records written.
     pub fn size(&self) -> u64 {
         self.writer.lock().log.size()
+    }
+
+    /// The first record of the log file that grows.
+    pub fn current_file(&self) -> u64 {
+        self.current_file.load(Ordering::Relaxed)
     }
 
     /// Every log file with its length, the growing one last.
@@ -232,6 +240,7 @@ impl Core {
             return Err(self.failed(failed));
         }
         self.written.store(log.size() + batch.entries.len() as u64, Ordering::Release);
+        self.current_file.store(log.current_file(), Ordering::Relaxed);
         log.account(batch);
         self.stalled.store(false, Ordering::Release);
         Ok(())

@@ -9,8 +9,9 @@ use weir_model::OrgName;
 
 use crate::{
     AuditError,
+    form::Forms,
     layout::Layout,
-    reader::Reader,
+    reader::{Reader, Stored},
     rows::schema,
     scan::{Scan, nanoseconds, parse},
 };
@@ -19,6 +20,8 @@ use crate::{
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ExportFormat {
     /// One object a line: `index`, `leaf`, `salt`, and the record byte for byte, so that its leaf can be computed again.
+    /// A record that says `"as":3` has the fields of the newest one before it in its session that says `"form":3`, which
+    /// is exported with it however old.
     JsonLines,
     /// The columns of [`schema`].
     Parquet,
@@ -64,28 +67,43 @@ fn json_lines(data: &Path, filter: &ExportFilter, mut out: impl Write) -> Result
     let since = nanoseconds(filter.since_unix_seconds.unwrap_or(0));
     let mut reader = Reader::of_folder(Layout::new(data))?;
     let mut records = 0;
-    let mut line = Vec::new();
+    // Lines that are too old, but that later ones refer to.
+    let mut older: Forms<Vec<u8>> = Forms::default();
     while let Some(stored) = reader.next()? {
         let record = parse(stored.index, stored.payload)?;
-        let of_org = filter.org.as_ref().is_none_or(|org| record.org.as_deref() == Some(org.as_str()));
-        if !of_org || record.time < since {
+        if filter.org.as_ref().is_some_and(|org| record.org.as_deref() != Some(org.as_str())) {
             continue;
         }
-        line.clear();
-        let head = format!(
-            "{{\"index\":{},\"leaf\":\"{}\",\"salt\":\"{}\",\"record\":",
-            stored.index,
-            stored.leaf(),
-            hex::encode(stored.salt)
-        );
-        line.extend_from_slice(head.as_bytes());
-        line.extend_from_slice(stored.payload);
-        line.extend_from_slice(b"}\n");
-        out.write_all(&line).map_err(AuditError::io("the export"))?;
-        records += 1;
+        if record.ends_session() {
+            older.forget(&record.session);
+        }
+        let is_older = record.time < since;
+        if is_older && record.form.is_none() {
+            continue;
+        }
+        let line = line(&stored);
+        let stated = record.as_form.and_then(|number| older.take(&record.session, number));
+        if is_older {
+            older.put(&record.session, record.form.unwrap_or_default(), line);
+            continue;
+        }
+        for line in stated.into_iter().chain([line]) {
+            out.write_all(&line).map_err(AuditError::io("the export"))?;
+            records += 1;
+        }
     }
     out.flush().map_err(AuditError::io("the export"))?;
     Ok(records)
+}
+
+fn line(stored: &Stored<'_>) -> Vec<u8> {
+    let head = format!(
+        "{{\"index\":{},\"leaf\":\"{}\",\"salt\":\"{}\",\"record\":",
+        stored.index,
+        stored.leaf(),
+        hex::encode(stored.salt)
+    );
+    [head.as_bytes(), stored.payload, b"}\n"].concat()
 }
 
 fn parquet(data: &Path, filter: &ExportFilter, out: impl Write + Send) -> Result<u64, AuditError> {

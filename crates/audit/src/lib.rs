@@ -1,6 +1,7 @@
 //! The audit journal: what happened, in order, and how to show that nobody changed it since.
 //!
-//! Every statement writes an intent before its first effect and an outcome after its last row. Records carry three
+//! Every statement writes an intent before its first effect and an outcome after its last row; both are one record where
+//! effect and end are one, as for a refusal or a row that was looked up. Records carry three
 //! layers of evidence: each session's chain of hashes, one Merkle log over all records (RFC 9162), and signed
 //! checkpoints of that log (C2SP tlog-checkpoint).
 //!
@@ -20,6 +21,7 @@ mod checkpoint;
 mod core;
 mod error;
 mod export;
+mod form;
 mod frame;
 mod hash;
 mod journal;
@@ -43,11 +45,10 @@ pub use self::{
     checkpoint::Checkpoint,
     error::AuditError,
     export::{ExportFilter, ExportFormat, export},
+    form::IntentForm,
     hash::Hash,
     journal::{Durability, InclusionProof, Journal, JournalOptions},
-    record::{
-        Decision, EventFields, EventKind, IntentFields, IntentForm, MaskApplied, Outcome, OutcomeFields, SQL_BYTES_MAX,
-    },
+    record::{Decision, EventFields, EventKind, IntentFields, MaskApplied, Outcome, OutcomeFields, SQL_BYTES_MAX},
     rows::schema,
     scan::{Charges, Scan, Settled},
     session::{IntentReceipt, QueuedOutcome, SessionChain},

@@ -96,6 +96,11 @@ impl Log {
         self.frontier.size()
     }
 
+    /// The first record of the file that grows.
+    pub fn current_file(&self) -> u64 {
+        self.current.first
+    }
+
     pub fn file(&self) -> Arc<File> {
         Arc::clone(&self.file)
     }

@@ -135,10 +135,9 @@ impl EventFields<'_> {
 
 // The JSON forms. Each is written behind the chained part (`chain::write`), so each must have at least one field.
 
+/// Of an intent, what is the same each time the statement runs, without whose it is.
 #[derive(Serialize)]
-struct IntentBody<'a> {
-    pub org: &'a str,
-    pub agent: &'a str,
+pub(crate) struct IntentBody<'a> {
     pub client: &'a str,
     #[serde(serialize_with = "claims", skip_serializing_if = "no_claims")]
     pub claims: &'a Claims,
@@ -177,11 +176,9 @@ pub(crate) struct DecisionBody<'a> {
     pub bundle: u64,
 }
 
+/// How a statement ended.
 #[derive(Serialize)]
 pub(crate) struct OutcomeBody<'a> {
-    pub time: u64,
-    pub org: &'a str,
-    pub agent: &'a str,
     pub outcome: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub code: Option<&'a str>,
@@ -220,52 +217,17 @@ pub(crate) struct EventBody<'a> {
     pub seed: Option<Hash>,
 }
 
-/// What of a statement's intent is the same each time a session runs it, as JSON.
-#[derive(Debug, Clone)]
-pub struct IntentForm {
-    /// Fields without the braces around them.
-    fields: Box<[u8]>,
-}
-
-impl IntentForm {
-    pub(crate) fn new(names: (&str, &str, &str), fields: &IntentFields<'_>) -> Result<IntentForm, AuditError> {
-        let mut object = Vec::new();
-        json(&mut object, &IntentBody::new(names, fields))?;
-        let inner = object.get(1..object.len().saturating_sub(1)).unwrap_or_default();
-        Ok(IntentForm { fields: inner.into() })
-    }
-
-    /// The body of a record behind its chained part, closing brace included.
-    pub(crate) fn write(&self, time: u64, credits_estimated: Option<u64>, buffer: &mut Vec<u8>) {
-        buffer.extend_from_slice(b",\"time\":");
-        put_number(buffer, time);
-        buffer.push(b',');
-        buffer.extend_from_slice(&self.fields);
-        if let Some(estimated) = credits_estimated {
-            buffer.extend_from_slice(b",\"estimated\":");
-            put_number(buffer, estimated);
-        }
-        buffer.push(b'}');
-    }
-}
-
-fn put_number(buffer: &mut Vec<u8>, number: u64) {
-    buffer.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
-}
-
 pub(crate) fn json(buffer: &mut Vec<u8>, body: &impl Serialize) -> Result<(), AuditError> {
     serde_json::to_writer(buffer, body)
         .map_err(|error| AuditError::Io { path: "an audit record".into(), source: error.into() })
 }
 
 impl<'a> IntentBody<'a> {
-    fn new((org, agent, client): (&'a str, &'a str, &'a str), fields: &IntentFields<'a>) -> IntentBody<'a> {
+    pub fn new(client: &'a str, fields: &IntentFields<'a>) -> IntentBody<'a> {
         let told = fields.decision.is_none_or(|decision| decision.allowed);
         let sql = Kept::of(fields.sql);
         let executed = fields.executed.map(Kept::of);
         IntentBody {
-            org,
-            agent,
             client,
             claims: fields.claims,
             roles: fields.roles,
@@ -290,7 +252,7 @@ impl<'a> IntentBody<'a> {
 }
 
 impl<'a> OutcomeBody<'a> {
-    pub fn new(time: u64, (org, agent): (&'a str, &'a str), fields: &OutcomeFields<'a>) -> OutcomeBody<'a> {
+    pub fn new(fields: &OutcomeFields<'a>) -> OutcomeBody<'a> {
         let (outcome, code) = match fields.outcome {
             Outcome::Ok => ("ok", None),
             Outcome::Refused(code) => ("refused", Some(code.as_str())),
@@ -298,9 +260,6 @@ impl<'a> OutcomeBody<'a> {
             Outcome::Cancelled(code) => ("cancelled", Some(code.as_str())),
         };
         OutcomeBody {
-            time,
-            org,
-            agent,
             outcome,
             code,
             rows: fields.rows,
@@ -310,6 +269,21 @@ impl<'a> OutcomeBody<'a> {
             settled: fields.credits_settled,
             uncollected: fields.credits_uncollected,
             heal: u64::from(fields.heal_attempts),
+        }
+    }
+
+    /// Of a statement that was dropped without an outcome.
+    pub fn abandoned(elapsed_ns: u64) -> OutcomeBody<'a> {
+        OutcomeBody {
+            outcome: "abandoned",
+            code: None,
+            rows: 0,
+            elapsed_ns,
+            masks: &[],
+            estimated: 0,
+            settled: 0,
+            uncollected: 0,
+            heal: 0,
         }
     }
 }
@@ -395,9 +369,7 @@ mod tests {
             decision: Some(Decision { allowed, rules: &[], attributes: &attributes, bundle_version: 3 }),
             credits_estimated: None,
         };
-        let mut record = b"{\"record\":\"intent\"".to_vec();
-        IntentForm::new(("acme", "analyst", "local"), &fields).unwrap().write(1, None, &mut record);
-        serde_json::from_slice(&record).unwrap()
+        serde_json::to_value(IntentBody::new("local", &fields)).unwrap()
     }
 
     #[test]

@@ -8,6 +8,7 @@ use weir_model::OrgName;
 use crate::{
     AuditError, Journal,
     chain::{self, Link},
+    form::Forms,
     layout::Layout,
     reader::Reader,
     rows::{Rows, Told},
@@ -24,9 +25,16 @@ pub struct Scan {
     org: Option<OrgName>,
     since_ns: u64,
     from: u64,
-    /// Statements whose outcome has not come yet.
-    told: AHashMap<String, Told>,
+    statements: Statements,
     done: bool,
+}
+
+/// What records on the way said of statements, for those that refer to it.
+#[derive(Debug, Default)]
+struct Statements {
+    /// Of statements whose outcome has not come yet.
+    running: AHashMap<String, Told>,
+    forms: Forms<Told>,
 }
 
 /// What a statement was charged, as its outcome recorded it.
@@ -57,15 +65,16 @@ impl Journal {
         self.scan_from(org, 0)
     }
 
-    /// [`Journal::scan`] without the records before an index, and without reading the files that hold only such. An
-    /// outcome whose intent lies before it repeats nothing of it.
+    /// [`Journal::scan`] without the records before an index, and without reading the files that hold only such, apart
+    /// from the one before the first. An outcome whose intent lies before that repeats nothing of it.
     ///
     /// # Errors
     /// When the log cannot be read.
     pub fn scan_from(&self, org: Option<&OrgName>, record: u64) -> Result<Scan, AuditError> {
         let mut files = self.core().extent();
-        let before = files.iter().rposition(|file| file.first <= record).unwrap_or(0);
-        files.drain(..before);
+        let first = files.iter().rposition(|file| file.first <= record).unwrap_or(0);
+        // Records refer to forms of their own file, or of the one before.
+        files.drain(..first.saturating_sub(1));
         let reader = Reader::open(self.core().layout().clone(), files)?;
         Ok(Scan { from: record, ..Scan::new(reader, org.cloned(), 0) })
     }
@@ -84,9 +93,33 @@ pub(crate) fn nanoseconds(unix_seconds: i64) -> u64 {
     u64::try_from(unix_seconds).unwrap_or(0).saturating_mul(1_000_000_000)
 }
 
+impl Statements {
+    /// What is told of the record's statement: by it, by the record of its intent, or by one whose form it has.
+    fn told(&mut self, record: &Record<'_>) -> Told {
+        let statement = record.statement.as_deref().unwrap_or_default();
+        if record.record == "outcome" {
+            return self.running.remove(statement).unwrap_or_default();
+        }
+        let told = match record.as_form {
+            Some(number) => self.forms.get(&record.session, number).cloned().unwrap_or_default(),
+            None => Told::of(record),
+        };
+        if let Some(number) = record.form {
+            self.forms.put(&record.session, number, told.clone());
+        }
+        if record.record == "intent" {
+            self.running.insert(statement.to_owned(), told.clone());
+        }
+        if record.ends_session() {
+            self.forms.forget(&record.session);
+        }
+        told
+    }
+}
+
 impl Scan {
     fn new(reader: Reader, org: Option<OrgName>, since_ns: u64) -> Scan {
-        Scan { reader, org, since_ns, from: 0, told: AHashMap::new(), done: false }
+        Scan { reader, org, since_ns, from: 0, statements: Statements::default(), done: false }
     }
 
     pub(crate) fn of_folder(data: &Path, org: Option<OrgName>, since_ns: u64) -> Result<Scan, AuditError> {
@@ -104,15 +137,7 @@ impl Scan {
             if self.org.as_ref().is_some_and(|org| record.org.as_deref() != Some(org.as_str())) {
                 continue;
             }
-            let told = match (record.record.as_ref(), record.statement.as_deref()) {
-                ("intent", Some(statement)) => {
-                    let told = Told::of(&record);
-                    self.told.insert(statement.to_owned(), told.clone());
-                    told
-                }
-                ("outcome", Some(statement)) => self.told.remove(statement).unwrap_or_default(),
-                _ => Told::of(&record),
-            };
+            let told = self.statements.told(&record);
             if record.time >= self.since_ns && stored.index >= self.from {
                 rows.push(stored.index, &stored.leaf(), &record, &told);
             }
@@ -148,7 +173,10 @@ impl Charges {
             outcome: std::borrow::Cow<'a, str>,
         }
         while let Some(stored) = self.reader.next()? {
-            if !matches!(chain::read(stored.payload), Some(chain::Chained { link: Link::Outcome(_), .. })) {
+            if !matches!(
+                chain::read(stored.payload),
+                Some(chain::Chained { link: Link::Outcome(_) | Link::Whole(_), .. })
+            ) {
                 continue;
             }
             let charge: Charge<'_> =

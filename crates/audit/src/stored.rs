@@ -5,6 +5,8 @@ use std::{borrow::Cow, collections::HashMap};
 use serde::Deserialize;
 use serde_json::Value;
 
+use crate::chain;
+
 /// One record's JSON. Absent fields are `None` or empty.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
@@ -22,6 +24,11 @@ pub(crate) struct Record<'a> {
     pub org: Option<Cow<'a, str>>,
     #[serde(borrow)]
     pub agent: Option<Cow<'a, str>>,
+    /// The number that this record gives what it says of its statement.
+    pub form: Option<usize>,
+    /// The number of what an earlier record of the session said.
+    #[serde(rename = "as")]
+    pub as_form: Option<usize>,
     #[serde(borrow)]
     pub client: Option<Cow<'a, str>>,
     pub claims: Claimed,
@@ -47,6 +54,12 @@ pub(crate) struct Record<'a> {
     pub estimated: Option<u64>,
     pub settled: Option<u64>,
     pub detail: Option<HashMap<String, Value>>,
+}
+
+impl Record<'_> {
+    pub fn ends_session(&self) -> bool {
+        self.event.as_deref().is_some_and(|event| event == chain::CLOSED || event == chain::INTERRUPTED)
+    }
 }
 
 #[derive(Debug, Default, Deserialize)]

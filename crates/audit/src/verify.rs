@@ -188,6 +188,10 @@ impl Walk<'_> {
         match chained.link {
             Link::Intent(_) => self.report.intents += 1,
             Link::Outcome(_) => self.report.outcomes += 1,
+            Link::Whole(_) => {
+                self.report.intents += 1;
+                self.report.outcomes += 1;
+            }
             Link::Opened => {
                 self.report.events += 1;
                 self.report.sessions += 1;

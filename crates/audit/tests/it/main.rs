@@ -7,6 +7,7 @@
     reason = "a test fails by panicking"
 )]
 
+mod forms;
 mod journal;
 mod ledger;
 mod recovery;

@@ -17,8 +17,8 @@ use proptest::prelude::*;
 use weir_model::Code;
 
 use super::*;
-use crate::{QuotaLimits, Reservation};
 use crate::Settled;
+use crate::{QuotaLimits, Reservation};
 
 const NOVEMBER: i64 = 1_795_000_000; // 2026-11-18
 const NEXT_MONTH: i64 = 1_796_100_000; // 2026-12-01

@@ -1,7 +1,7 @@
 use std::{fmt, sync::Arc, time::Instant};
 
 use weir_audit::{
-    Decision, IntentFields, IntentForm, IntentReceipt, MaskApplied, Outcome, OutcomeFields, QueuedOutcome,
+    Decision, IntentFields, IntentForm, IntentReceipt, MaskApplied, Outcome, OutcomeFields, QueuedOutcome, SessionChain,
 };
 use weir_meter::{CostInputs, Credits, Reservation, Settled};
 use weir_model::{Code, Principal, Refusal, Result, StatementId};
@@ -19,7 +19,7 @@ use crate::{
 pub(crate) struct Recorded {
     /// None for statements without a plan.
     plan: Option<weir_engine::Planned>,
-    form: IntentForm,
+    form: Arc<IntentForm>,
     masks: Vec<MaskApplied>,
     /// Counts those that ended well: found by name once, not each time.
     succeeded: metrics::Counter,
@@ -121,7 +121,7 @@ pub(crate) fn intent(
 fn recorded(governed: &Governed, facts: &SessionFacts) -> Result<Arc<Recorded>> {
     let plan = governed.planned.as_ref();
     let Some(known) = &governed.pinned.reserved.costed.authorized.known else {
-        return record(governed, facts).map(Arc::new);
+        return record(governed, facts, SessionChain::form).map(Arc::new);
     };
     let mut newest = known.recorded.lock();
     let same = |held: &&Arc<Recorded>| match (&held.plan, plan) {
@@ -131,19 +131,21 @@ fn recorded(governed: &Governed, facts: &SessionFacts) -> Result<Arc<Recorded>> 
     if let Some(held) = newest.as_ref().filter(same) {
         return Ok(Arc::clone(held));
     }
-    let made = Arc::new(record(governed, facts)?);
+    let made = Arc::new(record(governed, facts, SessionChain::lasting_form)?);
     *newest = Some(Arc::clone(&made));
     Ok(made)
 }
 
-fn record(governed: &Governed, facts: &SessionFacts) -> Result<Recorded> {
+type MakeForm = fn(&SessionChain, &IntentFields<'_>) -> Result<IntentForm>;
+
+fn record(governed: &Governed, facts: &SessionFacts, make: MakeForm) -> Result<Recorded> {
     let Governed { pinned, planned, .. } = governed;
     let authorized = &pinned.reserved.costed.authorized;
     let stated = &authorized.stated;
     let statement = &stated.statement;
     let executed = planned.as_ref().map(weir_engine::Planned::canonical_text);
     let fingerprint = statement.fingerprint().to_string();
-    let form = facts.chain.form(&IntentFields {
+    let fields = IntentFields {
         claims: &facts.claims,
         roles: &authorized.principal.roles,
         sql: statement.text(),
@@ -159,7 +161,8 @@ fn record(governed: &Governed, facts: &SessionFacts) -> Result<Recorded> {
             bundle_version: stated.admitted.paced.standing.0.ready.policy.version(),
         }),
         credits_estimated: None,
-    })?;
+    };
+    let form = Arc::new(make(&facts.chain, &fields)?);
     let masks = planned.as_ref().map(masks_of).unwrap_or_default();
     let succeeded = statements(Outcome::Ok, statement.kind().label());
     Ok(Recorded { plan: planned.clone(), form, masks, succeeded })
