@@ -1,12 +1,23 @@
 use metrics::{Counter, counter, describe_counter, describe_gauge};
 
-/// The wire's metrics, looked up once a connection.
-#[derive(Clone)]
+/// One connection's traffic. All connections count in the same place, where their processors meet, so it goes there with
+/// each answer and not with each message.
 pub(crate) struct Meters {
     messages: Counter,
     received: Counter,
     sent: Counter,
+    unpublished: Traffic,
 }
+
+#[derive(Default)]
+struct Traffic {
+    messages: u64,
+    received: u64,
+    sent: u64,
+}
+
+/// Of what was received without an answer, as in COPY, so many bytes at most are not counted yet.
+const UNPUBLISHED_BYTES_MAX: u64 = 1 << 20;
 
 impl std::fmt::Debug for Meters {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -40,18 +51,36 @@ impl Meters {
             messages: counter!(MESSAGES_TOTAL),
             received: counter!(RECEIVED_BYTES_TOTAL),
             sent: counter!(SENT_BYTES_TOTAL),
+            unpublished: Traffic::default(),
         }
     }
 
-    pub(crate) fn message(&self) {
-        self.messages.increment(1);
+    pub(crate) fn message(&mut self) {
+        self.unpublished.messages += 1;
     }
 
-    pub(crate) fn received(&self, bytes: usize) {
-        self.received.increment(bytes as u64);
+    pub(crate) fn received(&mut self, bytes: usize) {
+        self.unpublished.received += bytes as u64;
+        if self.unpublished.received >= UNPUBLISHED_BYTES_MAX {
+            self.publish();
+        }
     }
 
-    pub(crate) fn sent(&self, bytes: usize) {
-        self.sent.increment(bytes as u64);
+    pub(crate) fn sent(&mut self, bytes: usize) {
+        self.unpublished.sent += bytes as u64;
+        self.publish();
+    }
+
+    fn publish(&mut self) {
+        let Traffic { messages, received, sent } = std::mem::take(&mut self.unpublished);
+        self.messages.increment(messages);
+        self.received.increment(received);
+        self.sent.increment(sent);
+    }
+}
+
+impl Drop for Meters {
+    fn drop(&mut self) {
+        self.publish();
     }
 }

@@ -87,7 +87,15 @@ pub struct Settings {
     /// Values before SET LOCAL, put back at the transaction's end.
     local: BTreeMap<String, String>,
     changed: Vec<&'static str>,
+    often: Often,
+}
+
+/// What every statement asks for, read once from the values.
+#[derive(Debug, Clone, Default)]
+struct Often {
     search_path: Arc<[String]>,
+    time_zone: String,
+    statement_timeout: Option<Duration>,
 }
 
 impl Settings {
@@ -106,10 +114,20 @@ impl Settings {
             values,
             local: BTreeMap::new(),
             changed: Vec::new(),
-            search_path: Arc::default(),
+            often: Often::default(),
         };
-        settings.search_path = split_path(settings.value("search_path")).into();
+        settings.read();
         settings
+    }
+
+    /// Follows a change of the values. An equal search path stays the same one, by which it is known again.
+    fn read(&mut self) {
+        let path = split_path(self.value("search_path"));
+        self.often = Often {
+            search_path: if *path == *self.often.search_path { self.often.search_path.clone() } else { path.into() },
+            time_zone: self.value("timezone").to_owned(),
+            statement_timeout: self.milliseconds("statement_timeout"),
+        };
     }
 
     fn value(&self, name: &str) -> &str {
@@ -119,7 +137,7 @@ impl Settings {
     /// IANA name, or a fixed offset.
     #[must_use]
     pub fn time_zone(&self) -> &str {
-        self.value("timezone")
+        &self.often.time_zone
     }
 
     #[must_use]
@@ -133,7 +151,7 @@ impl Settings {
     }
 
     pub(crate) fn statement_timeout(&self) -> Option<Duration> {
-        self.milliseconds("statement_timeout")
+        self.often.statement_timeout
     }
 
     pub(crate) fn default_read_only(&self) -> bool {
@@ -141,7 +159,7 @@ impl Settings {
     }
 
     pub(crate) fn search_path(&self) -> &Arc<[String]> {
-        &self.search_path
+        &self.often.search_path
     }
 
     fn milliseconds(&self, name: &str) -> Option<Duration> {
@@ -186,13 +204,11 @@ impl Settings {
             None => self.defaults.get(&lower).cloned().unwrap_or_default(),
             Some(value) => check(known, value)?,
         };
-        if lower == "search_path" {
-            self.search_path = split_path(&shown).into();
-        }
         if known.reported && self.value(&lower) != shown {
             self.changed.push(known.name);
         }
         self.values.insert(lower, shown);
+        self.read();
         Ok(())
     }
 
@@ -222,7 +238,7 @@ impl Settings {
             }
             self.values.insert(name.clone(), value.clone());
         }
-        self.search_path = split_path(self.value("search_path")).into();
+        self.read();
         true
     }
 
