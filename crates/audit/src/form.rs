@@ -19,6 +19,8 @@ use crate::{
 
 /// How many forms a session's records can refer to at one time.
 pub(crate) const FORMS: usize = 16;
+/// What a record says before the number of its form.
+pub(crate) const STATES_FORM: &[u8] = b",\"form\":";
 /// Longer ones are said in full each time: readers keep what can be referred to.
 const LASTING_BYTES_MAX: usize = 4 * 1024;
 
@@ -68,7 +70,7 @@ impl StatedForms {
             }
             if let Some(place) = self.ids.get_mut(self.next) {
                 *place = Some(id);
-                buffer.extend_from_slice(b",\"form\":");
+                buffer.extend_from_slice(STATES_FORM);
                 put_number(buffer, self.next as u64);
                 self.next = (self.next + 1) % FORMS;
             }

@@ -7,8 +7,8 @@ use weir_model::OrgName;
 
 use crate::{
     AuditError, Journal,
-    chain::{self, Link},
-    form::Forms,
+    chain::{self, Chained, Link},
+    form::{Forms, STATES_FORM},
     layout::Layout,
     reader::Reader,
     rows::{Rows, Told},
@@ -133,6 +133,9 @@ impl Scan {
                 self.done = true;
                 break;
             };
+            if stored.index < self.from && !is_referred_to(stored.payload) {
+                continue;
+            }
             let record = parse(stored.index, stored.payload)?;
             if self.org.as_ref().is_some_and(|org| record.org.as_deref() != Some(org.as_str())) {
                 continue;
@@ -173,10 +176,7 @@ impl Charges {
             outcome: std::borrow::Cow<'a, str>,
         }
         while let Some(stored) = self.reader.next()? {
-            if !matches!(
-                chain::read(stored.payload),
-                Some(chain::Chained { link: Link::Outcome(_) | Link::Whole(_), .. })
-            ) {
+            if !matches!(chain::read(stored.payload), Some(Chained { link: Link::Outcome(_) | Link::Whole(_), .. })) {
                 continue;
             }
             let charge: Charge<'_> =
@@ -209,6 +209,12 @@ impl Iterator for Charges {
         self.done = !matches!(charge, Ok(Some(_)));
         charge.transpose()
     }
+}
+
+/// Whether a later record may need what this one says. Never missed; what a client's text holds may be mistaken for it.
+fn is_referred_to(payload: &[u8]) -> bool {
+    let states_form = || payload.windows(STATES_FORM.len()).any(|bytes| bytes == STATES_FORM);
+    matches!(chain::read(payload), Some(Chained { link: Link::Intent(_), .. })) || states_form()
 }
 
 pub(crate) fn parse(index: u64, payload: &[u8]) -> Result<Record<'_>, AuditError> {

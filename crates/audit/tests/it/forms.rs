@@ -99,6 +99,8 @@ fn what_repeats_is_recorded_once_a_file_and_told_each_time() {
             assert!(expected[&session].ends_with(&texts), "from record {first}");
         }
     }
+    let charged: u64 = journal.settled(0).unwrap().map(|charge| charge.unwrap().milli_credits).sum();
+    assert_eq!(charged, 300 * 1_000);
     drop(chains);
     journal.close().unwrap();
     let report = verify(data.path(), None);
