@@ -191,6 +191,7 @@ impl Walk<'_> {
             Link::Whole(_) => {
                 self.report.intents += 1;
                 self.report.outcomes += 1;
+                self.report.whole += 1;
             }
             Link::Opened => {
                 self.report.events += 1;

@@ -5,7 +5,6 @@ use futures::StreamExt;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 use weir_engine::{Column, Control, MaskedRows};
 use weir_model::{Code, Refusal, Result};
-use weir_policy::Priority;
 
 use crate::{
     cancel::within,
@@ -120,11 +119,12 @@ impl Rows {
         self.suspended |= self.ticket.as_mut().is_some_and(Ticket::release_slots);
     }
 
-    /// Asks for a slot again, if the statement gave its own up.
+    /// Asks for a slot again, if the statement gave its own up, and whether it may go on: its client may have taken all
+    /// day.
     async fn resume(&mut self) -> Result<()> {
         if let (true, Some(plane), Some(ticket)) = (std::mem::take(&mut self.suspended), &self.plane, &mut self.ticket)
         {
-            let priority = ticket.priority().unwrap_or(Priority::Normal);
+            let priority = ticket.may_go_on()?;
             ticket.take_slots(plane.admission.slots(priority, &self.control).await?);
         }
         Ok(())

@@ -11,6 +11,8 @@ pub struct Report {
     pub records: u64,
     pub intents: u64,
     pub outcomes: u64,
+    /// Records that are both.
+    pub whole: u64,
     pub events: u64,
     /// Sessions that began.
     pub sessions: u64,
@@ -73,6 +75,7 @@ impl Default for Report {
             records: 0,
             intents: 0,
             outcomes: 0,
+            whole: 0,
             events: 0,
             sessions: 0,
             sessions_open: 0,
@@ -91,8 +94,8 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             f,
-            "records      {} ({} intents, {} outcomes, {} events)",
-            self.records, self.intents, self.outcomes, self.events
+            "records      {} ({} intents, {} outcomes, {} of which are both, {} events)",
+            self.records, self.intents, self.outcomes, self.whole, self.events
         )?;
         writeln!(f, "sessions     {} ({} open)", self.sessions, self.sessions_open)?;
         writeln!(f, "files        {} ({} bytes)", self.files, self.bytes)?;

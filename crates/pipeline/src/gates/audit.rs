@@ -9,7 +9,10 @@ use weir_policy::Priority;
 use weir_sql::Statement;
 
 use crate::{
-    gates::{admission::Slots, governor::Share, metering, policy::Verdict, row_filter::Governed},
+    gates::{
+        admission::Slots, governor::Share, metering, org_status, policy::Verdict, row_filter::Governed, startup,
+        statement,
+    },
     memory::Objects,
     options::PipelineOptions,
     session::{SessionFacts, SessionPolicy},
@@ -40,6 +43,8 @@ impl fmt::Debug for Recorded {
 #[derive(Debug)]
 pub(crate) struct Ticket {
     facts: Arc<SessionFacts>,
+    /// What governed it.
+    policy: Arc<SessionPolicy>,
     options: Arc<PipelineOptions>,
     receipt: Option<IntentReceipt>,
     reservation: Option<Reservation>,
@@ -95,6 +100,7 @@ pub(crate) fn intent(
     }
     let ticket = Ticket {
         facts: facts.clone(),
+        policy: awake.ready.policy.clone(),
         options: options.clone(),
         receipt: Some(receipt),
         reservation,
@@ -232,8 +238,19 @@ impl Ticket {
         self.slots = Some((slots, None));
     }
 
-    pub(crate) fn priority(&self) -> Option<Priority> {
-        Some(self.facts.policy()?.priority)
+    /// Whether a statement that waited for its client may go on: as a new one of the session could begin, and under the
+    /// bundle that governed it.
+    pub(crate) fn may_go_on(&self) -> Result<Priority> {
+        statement::check_credential(&self.facts)?;
+        if let Some(current) = self.facts.policy() {
+            org_status::check(&self.facts.org, &current)?;
+            startup::check(current.held(), &self.options)?;
+            if Arc::ptr_eq(&current, &self.policy) {
+                return Ok(current.priority);
+            }
+        }
+        Err(Refusal::new(Code::PermissionDenied, "the statement's rows are of an earlier policy")
+            .hint("the policy changed since it began; run it again"))
     }
 
     /// The statement is given up after so many rows.

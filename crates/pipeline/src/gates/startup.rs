@@ -49,7 +49,8 @@ async fn first(org: &Org, options: &PipelineOptions) -> Result<Arc<HeldPolicy>> 
     arrived.map_err(|_elapsed| not_ready("no policy bundle has arrived yet"))
 }
 
-fn check(held: &HeldPolicy, options: &PipelineOptions) -> Result<()> {
+/// Whether a bundle may still be gone by.
+pub(crate) fn check(held: &HeldPolicy, options: &PipelineOptions) -> Result<()> {
     if held.confirmed_ago() > options.policy_grace {
         return Err(not_ready("the policy bundle was not confirmed within the grace period").detail(format!(
             "bundle_version={}; grace_seconds={}",

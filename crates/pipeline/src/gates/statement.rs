@@ -38,10 +38,7 @@ pub(crate) fn pass(
     search_path: &Arc<[String]>,
     memory: Option<&StatementMemory>,
 ) -> Result<Stated> {
-    if !facts.credentials.holds(&facts.identity) {
-        return Err(Refusal::new(Code::CredentialExpired, "the credential no longer holds: it expired or was revoked")
-            .hint("connect with a valid key"));
-    }
+    check_credential(facts)?;
     let catalog = version.catalog_version();
     let (objects, tables) = match memory.and_then(|memory| memory.objects(catalog, search_path)) {
         Some(known) => known,
@@ -57,6 +54,15 @@ pub(crate) fn pass(
         }
     };
     Ok(Stated { admitted, statement: statement.clone(), objects, tables, version })
+}
+
+/// Whether what the session was opened with still holds.
+pub(crate) fn check_credential(facts: &SessionFacts) -> Result<()> {
+    if facts.credentials.holds(&facts.identity) {
+        return Ok(());
+    }
+    Err(Refusal::new(Code::CredentialExpired, "the credential no longer holds: it expired or was revoked")
+        .hint("connect with a valid key"))
 }
 
 fn collect(

@@ -111,6 +111,9 @@ impl Export {
 /// Unix seconds of a day's beginning or a time, in UTC unless it says otherwise.
 fn instant(text: &str) -> Result<i64, String> {
     if let Ok(time) = DateTime::parse_from_rfc3339(text) {
+        if time.timestamp_subsec_nanos() > 0 {
+            return Err("a time is given to the second".to_owned());
+        }
         return Ok(time.timestamp());
     }
     let day: NaiveDate = text.parse().map_err(|_| "a time is written 2026-01-31 or 2026-01-31T12:00:00Z".to_owned())?;
@@ -124,6 +127,8 @@ mod tests {
         let check = |text: &str, expected: Option<i64>| assert_eq!(super::instant(text).ok(), expected, "{text}");
         check("1970-01-02", Some(86_400));
         check("1970-01-01T01:00:00+01:00", Some(0));
+        check("1970-01-01T00:00:01Z", Some(1));
+        check("1970-01-01T00:00:01.5Z", None);
         check("yesterday", None);
     }
 }
