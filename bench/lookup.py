@@ -37,7 +37,7 @@ def run():
         urls = {"Weir": weir.issue_key("bench", "governed"), "PostgreSQL": postgres.url.replace("postgres@", "governed@")}
         lines = []
         for clients in (1, 8):
-            figures = peers.interleaved(9, {name: lambda url=url: peers.pgbench(url, SCRIPT, clients, SECONDS) for name, url in urls.items()})
+            figures = peers.interleaved(7, {name: lambda url=url: peers.pgbench(url, SCRIPT, clients, SECONDS) for name, url in urls.items()})
             ratio = peers.median([a / b for a, b in zip(figures["Weir"], figures["PostgreSQL"])])
             lines.append([f"{clients} client{'s' * (clients > 1)}", peers.median(figures["Weir"]), peers.median(figures["PostgreSQL"]), ratio])
     return f"## Prepared key look-ups, {ROWS:,} rows, row filter (a second)\n\n" + peers.table(["", "Weir", "PostgreSQL", "ratio"], lines)

@@ -73,7 +73,7 @@ pub(crate) fn write(buffer: &mut Vec<u8>, chained: &Chained, event: &str) {
     buffer.push(b'"');
 }
 
-/// Reads what [`write`] wrote. `None` if the payload is not a record.
+/// Reads what [`write()`] wrote. `None` if the payload is not a record.
 pub(crate) fn read(payload: &[u8]) -> Option<Chained> {
     let rest = payload.strip_prefix(b"{\"record\":\"")?;
     let (link, rest) = if let Some(rest) = rest.strip_prefix(b"intent\",\"statement\":\"") {

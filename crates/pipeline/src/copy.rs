@@ -130,7 +130,7 @@ impl CopyIn {
         if committed.is_err() {
             session.note_failure();
         }
-        self.ticket.finish(committed.as_ref().map(|()| ()), self.rows)?;
+        self.ticket.finish(committed.as_ref().copied(), self.rows)?;
         session.durable().await?;
         committed.map(|()| CommandTag(format!("COPY {}", self.rows)))
     }

@@ -174,7 +174,7 @@ impl Rows {
         self._running = None;
         let Some(ticket) = self.ticket.take() else { return outcome };
         self.source = Source::Held(VecDeque::new());
-        ticket.finish_in_company(outcome.as_ref().map(|()| ()), self.rows).await?;
+        ticket.finish_in_company(outcome.as_ref().copied(), self.rows).await?;
         outcome
     }
 

@@ -1,6 +1,6 @@
 //! Bundles: an org's roles, rules, row filters and masks, compiled, signed, verified and asked.
 //!
-//! An org writes its policy as a directory ([`directory`]); [`compile`] resolves it into a [`BundleBody`], [`sign`]
+//! An org writes its policy as a directory ([`directory`]); [`compile()`] resolves it into a [`BundleBody`], [`sign`]
 //! seals it, [`verify`] opens it on a data plane and gives a [`Policy`], which answers for each statement: may this
 //! principal do this to that object ([`Policy::decide`]), which rows ([`Policy::row_filter`]), which columns masked
 //! ([`Policy::masks`]).

@@ -131,7 +131,7 @@ pub enum BackendReply<S: BackendSession> {
     Rows(Box<S::Rows>),
     Done(CommandTag),
     CopyIn(S::CopyIn),
-    CopyOut { options: CopyOptions, rows: S::Rows },
+    CopyOut { options: CopyOptions, rows: Box<S::Rows> },
 }
 
 impl<S: BackendSession> fmt::Debug for BackendReply<S> {

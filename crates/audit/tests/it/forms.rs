@@ -82,9 +82,8 @@ fn what_repeats_is_recorded_once_a_file_and_told_each_time() {
     }
     let told = |batches: &[RecordBatch]| {
         let mut told: HashMap<String, Vec<String>> = HashMap::new();
-        let columns = ["session", "kind", "sql"].map(|name| column(batches, name));
-        for row in 0..columns[0].len() {
-            let [session, kind, sql] = [0, 1, 2].map(|at| columns[at][row].clone());
+        let [sessions, kinds, texts] = ["session", "kind", "sql"].map(|name| column(batches, name));
+        for ((session, kind), sql) in sessions.into_iter().zip(kinds).zip(texts) {
             if matches!(kind.as_deref(), Some("intent" | "statement")) {
                 told.entry(session.unwrap()).or_default().push(sql.expect("every statement has its text"));
             }

@@ -152,7 +152,7 @@ const READ_SCALE: u8 = 10;
 /// stand, group marks left out.
 ///
 /// # Errors
-/// `unsupported` for the patterns that [`format`] has not; `invalid_text_representation` without a digit.
+/// `unsupported` for the patterns that [`format()`] has not; `invalid_text_representation` without a digit.
 pub(super) fn read(text: &str, format: &str) -> Result<i128, Refusal> {
     let upper = format.to_ascii_uppercase();
     let pattern = upper.strip_prefix("FM").unwrap_or(&upper).replace("MI", "S").replace("PL", "S").replace("SG", "S");

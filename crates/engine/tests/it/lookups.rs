@@ -50,7 +50,7 @@ fn keys_of_another_integer_type_are_found() {
         ] {
             let planned = world.plan(sql, &[Some(ValueType::Scalar(column_type))]).unwrap();
             assert!(planned.is_key_lookup(), "{sql} with {column_type:?}\n{}", planned.canonical_text());
-            let found = text(&planned, &world.execute(&planned, &[value.clone()]).unwrap());
+            let found = text(&planned, &world.execute(&planned, std::slice::from_ref(&value)).unwrap());
             assert_eq!(found, Vec::from_iter(expected), "{sql} {value:?}");
         }
     }

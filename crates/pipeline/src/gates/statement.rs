@@ -75,13 +75,13 @@ fn collect(
     if let Kind::CreateSchema(create) = statement.kind() {
         objects.insert((schema_object(&create.name)?, Action::Create));
     }
-    if let Kind::Drop(drop) = statement.kind() {
-        if drop.kind == weir_sql::DropKind::Schema {
-            for name in drop.names.iter().filter(|name| !drop.if_exists || version.has_schema(&name.name)) {
-                objects.insert((schema_object(&name.name)?, Action::Drop));
-            }
-            return Ok(());
+    if let Kind::Drop(drop) = statement.kind()
+        && drop.kind == weir_sql::DropKind::Schema
+    {
+        for name in drop.names.iter().filter(|name| !drop.if_exists || version.has_schema(&name.name)) {
+            objects.insert((schema_object(&name.name)?, Action::Drop));
         }
+        return Ok(());
     }
     for used in statement.uses() {
         if used.action == Action::Create {
@@ -99,10 +99,10 @@ fn collect(
         if !missing_and_fine {
             objects.insert((object.clone(), used.action));
         }
-        if used.action == Action::Select {
-            if let Some(view) = version.view(&object) {
-                open_view(&view.sql, version, depth, objects)?;
-            }
+        if used.action == Action::Select
+            && let Some(view) = version.view(&object)
+        {
+            open_view(&view.sql, version, depth, objects)?;
         }
     }
     Ok(())

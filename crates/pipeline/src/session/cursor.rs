@@ -7,6 +7,9 @@ use weir_model::{Code, Refusal, Result};
 
 use crate::{rows::Rows, session::SessionPolicy};
 
+/// What a cursor's rows look like, and the rows.
+type Found = (Arc<[Column]>, Arc<Mutex<CursorRows>>);
+
 /// Most cursors that a session may have open.
 const CURSORS_MAX: usize = 100;
 
@@ -44,11 +47,7 @@ impl Cursors {
     }
 
     /// A cursor whose query the bundle in force has governed; an older one's rows are not handed out any more.
-    pub(crate) fn get_under(
-        &self,
-        name: &str,
-        policy: &Arc<SessionPolicy>,
-    ) -> Result<(Arc<[Column]>, Arc<Mutex<CursorRows>>)> {
+    pub(crate) fn get_under(&self, name: &str, policy: &Arc<SessionPolicy>) -> Result<Found> {
         let found = self.get(name)?;
         if self.0.get(name).is_some_and(|cursor| !Arc::ptr_eq(&cursor.policy, policy)) {
             return Err(Refusal::new(Code::PermissionDenied, format!("cursor \"{name}\" is of an earlier policy"))
@@ -57,7 +56,7 @@ impl Cursors {
         Ok(found)
     }
 
-    pub(crate) fn get(&self, name: &str) -> Result<(Arc<[Column]>, Arc<Mutex<CursorRows>>)> {
+    pub(crate) fn get(&self, name: &str) -> Result<Found> {
         self.0
             .get(name)
             .map(|cursor| (Arc::clone(&cursor.columns), Arc::clone(&cursor.rows)))

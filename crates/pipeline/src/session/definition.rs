@@ -175,7 +175,7 @@ fn drop_objects(drop: &DropObjects, running: &Running, transaction: &mut Transac
     for (object, _) in running.objects.iter().filter(|(_, action)| *action == Action::Drop) {
         match drop.kind {
             DropKind::Schema => {
-                if !(drop.if_exists && !transaction.version().has_schema(object.schema())) {
+                if !drop.if_exists || transaction.version().has_schema(object.schema()) {
                     transaction.drop_schema(object.schema())?;
                 }
             }

@@ -69,7 +69,7 @@ pub enum Reply {
     Rows(Box<Rows>),
     Done(CommandTag),
     CopyIn(Box<CopyIn>),
-    CopyOut { options: CopyOptions, rows: Rows },
+    CopyOut { options: CopyOptions, rows: Box<Rows> },
 }
 
 impl Reply {

@@ -177,7 +177,7 @@ impl Session {
             }
             Kind::Copy(copy) if !matches!(copy.direction, CopyDirection::In { .. }) => {
                 let rows = self.query(ticket, &governed, &parameters, control)?.with_verb("COPY");
-                Ok(Reply::CopyOut { options: copy.options.clone(), rows })
+                Ok(Reply::CopyOut { options: copy.options.clone(), rows: Box::new(rows) })
             }
             Kind::Copy(copy) => {
                 let (transaction, own) = self.transactions.take_work(&governed.database);

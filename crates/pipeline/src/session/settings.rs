@@ -231,10 +231,10 @@ impl Settings {
         }
         let local = std::mem::take(&mut self.local);
         for (name, value) in &local {
-            if let Ok(known) = find(name) {
-                if known.reported {
-                    self.changed.push(known.name);
-                }
+            if let Ok(known) = find(name)
+                && known.reported
+            {
+                self.changed.push(known.name);
             }
             self.values.insert(name.clone(), value.clone());
         }
@@ -341,8 +341,8 @@ fn read_milliseconds(value: &str) -> Option<u64> {
 fn show_milliseconds(millis: u128) -> String {
     match millis {
         0 => "0".into(),
-        _ if millis % 60_000 == 0 => format!("{}min", millis / 60_000),
-        _ if millis % 1_000 == 0 => format!("{}s", millis / 1_000),
+        _ if millis.is_multiple_of(60_000) => format!("{}min", millis / 60_000),
+        _ if millis.is_multiple_of(1_000) => format!("{}s", millis / 1_000),
         _ => format!("{millis}ms"),
     }
 }

@@ -40,7 +40,7 @@ impl<C: BackendCopyIn> Intake<C> {
 }
 
 impl<S: BackendSession> Conversation<S> {
-    pub(super) async fn copy_out(&mut self, options: &CopyOptions, mut rows: S::Rows) -> Result<CommandTag, Stop> {
+    pub(super) async fn copy_out(&mut self, options: &CopyOptions, mut rows: Box<S::Rows>) -> Result<CommandTag, Stop> {
         self.refresh_zone();
         let columns = rows.columns().clone();
         messages::put_copy_out(&mut self.connection.output, columns.len());
@@ -50,7 +50,7 @@ impl<S: BackendSession> Conversation<S> {
         }
         let mut flow = Flow { connection: &mut self.connection, cancelling: &self.cancelling, zone: &self.zone };
         let mut sent = 0;
-        while let Some(batch) = flow.next(&mut rows).await? {
+        while let Some(batch) = flow.next(rows.as_mut()).await? {
             let fields = BatchEncoder::new(&batch, &columns, &Formats::AllText, flow.zone)?;
             for row in 0..batch.num_rows() {
                 if fields.is_large(row) {

@@ -223,7 +223,7 @@ impl Session {
             })),
             ["copy", "to", types, format] => Ok(BackendReply::CopyOut {
                 options: copy_options(format),
-                rows: self.rows(columns(types), self.copied.lock().iter().cloned().collect(), After::End),
+                rows: Box::new(self.rows(columns(types), self.copied.lock().iter().cloned().collect(), After::End)),
             }),
             _ => self.query(&words, values),
         }
