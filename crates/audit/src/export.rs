@@ -83,6 +83,10 @@ fn json_lines(data: &Path, filter: &ExportFilter, mut out: impl Write) -> Result
         }
         let line = line(&stored);
         let stated = record.as_form.and_then(|number| older.take(&record.session, number));
+        // Its number no longer means what an older line says.
+        if let Some(number) = record.form {
+            older.take(&record.session, number);
+        }
         if is_older {
             older.put(&record.session, record.form.unwrap_or_default(), line);
             continue;

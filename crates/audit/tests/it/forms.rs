@@ -123,6 +123,23 @@ fn a_part_that_is_exported_holds_what_its_records_refer_to() {
 }
 
 #[test]
+fn a_number_that_was_given_again_means_the_newer_form_in_an_export() {
+    let data = tempdir().unwrap();
+    let journal = Journal::open(data.path(), JournalOptions::default()).unwrap();
+    let chain = session(&journal, "acme", "a");
+    let forms: Vec<_> = (0..17).map(|n| lasting(&chain, &format!("SELECT {n}"))).collect();
+    forms[..16].iter().for_each(|form| run(&chain, form, false));
+    std::thread::sleep(Duration::from_millis(1_100));
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    // Takes the number of the first.
+    (0..3).for_each(|_| run(&chain, &forms[16], false));
+    let filter = ExportFilter { since_unix_seconds: Some(i64::try_from(since).unwrap()), ..ExportFilter::default() };
+    let records = lines(data.path(), &filter);
+    let texts: Vec<_> = records.iter().map(|record| record["sql"].as_str()).collect();
+    assert_eq!((texts, references(&records)), (vec![Some("SELECT 16"), None, None], 2));
+}
+
+#[test]
 fn a_form_whose_record_came_to_nothing_is_stated_again() {
     let data = tempdir().unwrap();
     let journal = open(data.path());
