@@ -9,7 +9,7 @@ const STOREYS: &[&[&str]] = &[
     &["weir"],
     &["weir-wire"],
     &["weir-pipeline"],
-    &["weir-engine"],
+    &["weir-engine", "weir-facts"],
     &["weir-store", "weir-policy", "weir-sql", "weir-audit", "weir-meter"],
     &["weir-model"],
 ];

@@ -1,0 +1,26 @@
+//! Facts that policies decide on: who approved what, who is in which group, how often somebody asked. Services write
+//! them to any node under any network condition; every node comes to the same state.
+//!
+//! This is the core: plain functions and types that read no clock, file, socket or random number, so that a simulation
+//! can run them for years of bad luck.
+//!
+//! Invariants:
+//! - A write is numbered without gaps by its origin, and no number means two writes.
+//! - A write's time is greater than that of all it replaces.
+//! - States of a key form a join semilattice ([`State::join`]), whatever the namespace's strategy.
+
+mod causality;
+mod clock;
+mod key;
+mod state;
+mod storage;
+mod strategy;
+
+pub use self::{
+    causality::{Dot, InvalidNodeId, NodeId, Origin, VersionVector},
+    clock::{Ahead, Clock, Hlc, Millis},
+    key::{FactKey, InvalidKey, KEY_BYTES_MAX, Pattern},
+    state::{Body, Cell, Part, ReusedDot, State},
+    storage::{Change, Commit, Storage},
+    strategy::{Found, NotASet, Stamp, Strategy, View, WriteError},
+};
