@@ -12,15 +12,19 @@
 mod causality;
 mod clock;
 mod key;
+mod seal;
 mod state;
 mod storage;
+mod store;
 mod strategy;
 
 pub use self::{
     causality::{Dot, InvalidNodeId, NodeId, Origin, VersionVector},
     clock::{Ahead, Clock, Hlc, Millis},
     key::{FactKey, InvalidKey, KEY_BYTES_MAX, Pattern},
+    seal::SealError,
     state::{Body, Cell, Part, ReusedDot, State},
     storage::{Change, Commit, Storage},
+    store::{Checked, FactStore, Finding, Loss, Reader, Rewritten, Settings, StoreError},
     strategy::{Found, NotASet, Stamp, Strategy, View, WriteError},
 };

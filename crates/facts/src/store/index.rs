@@ -1,0 +1,115 @@
+//! What is found by other things than a key's name. It is in memory only and built from the states when a store is
+//! opened: so it never disagrees with them after a crash, costs a write no further record, and puts no name of a key
+//! in a file. It takes some 120 bytes for each key.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Bound::{self, Excluded, Included, Unbounded},
+};
+
+use crate::{
+    causality::Origin,
+    clock::Millis,
+    key::{FactKey, Pattern},
+    state::State,
+    store::record::Check,
+};
+
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Index {
+    keys: BTreeMap<FactKey, Check>,
+    /// By the last number that the key's state has seen. Always a key: `None` is a place before all keys to look from.
+    written: BTreeMap<Origin, BTreeSet<(u64, Option<FactKey>)>>,
+    ending: BTreeSet<(Millis, FactKey)>,
+}
+
+impl Index {
+    pub(super) fn len(&self) -> usize {
+        self.keys.len()
+    }
+
+    pub(super) fn check(&self, key: &FactKey) -> Option<Check> {
+        self.keys.get(key).copied()
+    }
+
+    /// One key's state becomes another.
+    pub(super) fn change(&mut self, key: &FactKey, before: Option<&State>, after: Option<(&State, Check)>) {
+        if let Some(before) = before {
+            self.leave(key, before, after.map(|(state, _)| state));
+        }
+        let Some((state, check)) = after else {
+            self.keys.remove(key);
+            return;
+        };
+        match self.keys.get_mut(key) {
+            Some(old) => *old = check,
+            None => {
+                self.keys.insert(key.clone(), check);
+            }
+        }
+        for (origin, seq) in state.context().iter() {
+            if before.is_some_and(|before| before.context().get(origin) == seq) {
+                continue;
+            }
+            match self.written.get_mut(origin) {
+                Some(numbers) => {
+                    numbers.insert((seq, Some(key.clone())));
+                }
+                None => {
+                    self.written.entry(origin.clone()).or_default().insert((seq, Some(key.clone())));
+                }
+            }
+        }
+        for time in ends(state) {
+            self.ending.insert((time, key.clone()));
+        }
+    }
+
+    fn leave(&mut self, key: &FactKey, before: &State, after: Option<&State>) {
+        for (origin, seq) in before.context().iter() {
+            if after.is_some_and(|after| after.context().get(origin) == seq) {
+                continue;
+            }
+            if let Some(numbers) = self.written.get_mut(origin) {
+                numbers.remove(&(seq, Some(key.clone())));
+                if numbers.is_empty() {
+                    self.written.remove(origin);
+                }
+            }
+        }
+        for time in ends(before) {
+            self.ending.remove(&(time, key.clone()));
+        }
+    }
+
+    pub(super) fn renew(&mut self, key: &FactKey, check: Check) {
+        if let Some(old) = self.keys.get_mut(key) {
+            *old = check;
+        }
+    }
+
+    pub(super) fn keys(&self, pattern: &Pattern, after: Option<&FactKey>, limit: usize) -> Vec<FactKey> {
+        let start: Bound<&str> = match after {
+            Some(after) if after.as_str() >= pattern.start() => Excluded(after.as_str()),
+            _ => Included(pattern.start()),
+        };
+        let from = self.keys.range::<str, _>((start, Unbounded)).map(|(key, _)| key);
+        // Keys that match lie together: the first that does not is behind them.
+        from.take_while(|key| pattern.matches(key)).take(limit).cloned().collect()
+    }
+
+    pub(super) fn written(&self, origin: &Origin, after: u64, limit: usize) -> Vec<(u64, FactKey)> {
+        let Some(numbers) = self.written.get(origin) else { return Vec::new() };
+        let Some(first) = after.checked_add(1) else { return Vec::new() };
+        let from = numbers.range((Included((first, None)), Unbounded));
+        from.filter_map(|(seq, key)| Some((*seq, key.clone()?))).take(limit).collect()
+    }
+
+    pub(super) fn ending(&self, until: Millis, limit: usize) -> Vec<(Millis, FactKey)> {
+        self.ending.iter().take_while(|(time, _)| *time <= until).take(limit).cloned().collect()
+    }
+}
+
+fn ends(state: &State) -> impl Iterator<Item = Millis> {
+    state.cells().iter().filter_map(|cell| cell.expires_at)
+}
