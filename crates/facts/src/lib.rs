@@ -25,6 +25,6 @@ pub use self::{
     seal::SealError,
     state::{Body, Cell, Part, ReusedDot, State},
     storage::{Change, Commit, Storage},
-    store::{Checked, FactStore, Finding, Loss, Reader, Rewritten, Settings, StoreError},
+    store::{Checked, FactStore, Finding, Loss, Reader, Rewritten, Settings, StoreError, Syncer},
     strategy::{Found, NotASet, Stamp, Strategy, View, WriteError},
 };

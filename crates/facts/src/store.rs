@@ -29,6 +29,7 @@ mod record;
 mod rewrite;
 mod room;
 mod settings;
+mod syncer;
 mod tally;
 
 use std::{fmt, sync::Arc};
@@ -40,10 +41,10 @@ pub use self::{
     reader::Reader,
     rewrite::Rewritten,
     settings::Settings,
+    syncer::Syncer,
 };
 use self::{
     engine::{Engine, Space},
-    mark::Mark,
     reader::Shared,
     room::Room,
     tally::Tally,
@@ -62,13 +63,11 @@ pub struct FactStore {
     settings: Settings,
     shared: Arc<Shared>,
     tally: Tally,
-    mark: Mark,
+    syncer: Syncer,
     room: Room,
     nonces: Nonces,
     loss: Option<Loss>,
     rewriting: rewrite::Place,
-    /// Why nothing is written any longer.
-    failed: Option<String>,
 }
 
 impl fmt::Debug for FactStore {
@@ -94,6 +93,12 @@ impl FactStore {
         Reader(self.shared.clone())
     }
 
+    /// Makes commits durable on another thread.
+    #[must_use]
+    pub fn syncer(&self) -> Syncer {
+        self.syncer.clone()
+    }
+
     /// What was lost of the store, found when it was opened. Its node has to go on under a new incarnation.
     #[must_use]
     pub fn loss(&self) -> Option<&Loss> {
@@ -106,23 +111,11 @@ impl FactStore {
         self.tally.commits
     }
 
-    fn fail(&mut self, error: StoreError) -> StoreError {
-        self.failed = Some(error.to_string());
-        error
-    }
-
-    fn is_sound(&self) -> Result<(), StoreError> {
-        match &self.failed {
-            None => Ok(()),
-            Some(reason) => Err(StoreError::Failed { reason: reason.clone() }),
-        }
-    }
-
     /// Opens the engine anew after it failed, if a full disk may be why. Whether the log then has `expected` commits,
     /// or one less.
     fn reopen(&mut self, error: StoreError, expected: u64) -> Result<bool, StoreError> {
         if !error.is_full() && !self.room.was_short() {
-            return Err(self.fail(error));
+            return Err(self.syncer.fail(error));
         }
         let opened = {
             let mut engine = self.shared.engine.write();
@@ -137,8 +130,8 @@ impl FactStore {
         match opened {
             Ok(found) if found == expected => Ok(true),
             Ok(found) if found.checked_add(1) == Some(expected) => Ok(false),
-            Ok(found) => Err(self.fail(StoreError::CommitsLost { durable: expected, found })),
-            Err(error) => Err(self.fail(error)),
+            Ok(found) => Err(self.syncer.fail(StoreError::CommitsLost { durable: expected, found })),
+            Err(error) => Err(self.syncer.fail(error)),
         }
     }
 }
@@ -171,22 +164,12 @@ impl Storage for FactStore {
     }
 
     fn commit(&mut self, commit: Commit) -> Result<(), StoreError> {
-        self.is_sound()?;
+        self.syncer.is_sound()?;
         let prepared = self.prepare(commit)?;
         self.write(prepared)
     }
 
     fn persist(&mut self) -> Result<(), StoreError> {
-        self.is_sound()?;
-        if let Err(error) = self.shared.with_engine(Engine::persist) {
-            let commits = self.tally.commits;
-            if !self.reopen(error, commits)? {
-                return Err(self.fail(StoreError::CommitsLost { durable: commits, found: commits.saturating_sub(1) }));
-            }
-            self.shared.with_engine(Engine::persist).map_err(|error| self.fail(error))?;
-        }
-        // The commits are durable whether or not this can be noted.
-        let _ = self.mark.set(self.tally.commits);
-        Ok(())
+        self.syncer.sync().map(|_| ())
     }
 }

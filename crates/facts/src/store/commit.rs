@@ -200,10 +200,11 @@ impl FactStore {
         if let Err(error) = shared.with_engine(|engine| engine.write(prepared.rows)) {
             // What the engine could not write to the end may yet be whole in its log.
             if !self.reopen(error, prepared.tally.commits)? {
-                return Err(self.room.full());
+                return Err(self.room.refuse());
             }
         }
         self.tally = prepared.tally;
+        self.syncer.committed(self.tally.commits);
         for Indexed { change: Change { key, before, after }, check } in prepared.changes {
             let after_checked = after.as_deref().map(|after: &State| (after, check));
             index.change(&key, before.as_deref(), after_checked);

@@ -51,6 +51,7 @@ const STALL_MAX: Duration = Duration::from_secs(30);
 const JOURNALS_BYTES: u64 = 64 << 20;
 /// History and metadata change seldom or in place.
 const SMALL_BUFFER_BYTES: u64 = 1 << 20;
+/// With one, a merge of tables would keep full buffers waiting.
 const WORKERS: usize = 2;
 
 pub(super) struct Engine {
@@ -167,10 +168,6 @@ impl Engine {
             }
             batch.commit()
         })
-    }
-
-    pub(super) fn persist(&self) -> Result<(), StoreError> {
-        guarded("made durable", || self.database.persist(PersistMode::SyncData))
     }
 }
 

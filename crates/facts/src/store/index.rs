@@ -1,9 +1,9 @@
 //! What is found by other things than a key's name. It is in memory only and built from the states when a store is
 //! opened: so it never disagrees with them after a crash, costs a write no further record, and puts no name of a key
-//! in a file. It takes some 120 bytes for each key.
+//! in a file. It takes some 150 bytes for each key.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashMap},
     ops::Bound::{self, Excluded, Included, Unbounded},
 };
 
@@ -17,7 +17,10 @@ use crate::{
 
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Index {
-    keys: BTreeMap<FactKey, Check>,
+    /// In order.
+    keys: BTreeSet<FactKey>,
+    /// Of the same keys: most writes are of keys that are there, and are spared the way through an ordered set.
+    checks: HashMap<FactKey, Check, ahash::RandomState>,
     /// By the last number that the key's state has seen. Always a key: `None` is a place before all keys to look from.
     written: BTreeMap<Origin, BTreeSet<(u64, Option<FactKey>)>>,
     ending: BTreeSet<(Millis, FactKey)>,
@@ -29,7 +32,7 @@ impl Index {
     }
 
     pub(super) fn check(&self, key: &FactKey) -> Option<Check> {
-        self.keys.get(key).copied()
+        self.checks.get(key).copied()
     }
 
     /// One key's state becomes another.
@@ -39,13 +42,11 @@ impl Index {
         }
         let Some((state, check)) = after else {
             self.keys.remove(key);
+            self.checks.remove(key);
             return;
         };
-        match self.keys.get_mut(key) {
-            Some(old) => *old = check,
-            None => {
-                self.keys.insert(key.clone(), check);
-            }
+        if self.checks.insert(key.clone(), check).is_none() {
+            self.keys.insert(key.clone());
         }
         for (origin, seq) in state.context().iter() {
             if before.is_some_and(|before| before.context().get(origin) == seq) {
@@ -83,7 +84,7 @@ impl Index {
     }
 
     pub(super) fn renew(&mut self, key: &FactKey, check: Check) {
-        if let Some(old) = self.keys.get_mut(key) {
+        if let Some(old) = self.checks.get_mut(key) {
             *old = check;
         }
     }
@@ -93,7 +94,7 @@ impl Index {
             Some(after) if after.as_str() >= pattern.start() => Excluded(after.as_str()),
             _ => Included(pattern.start()),
         };
-        let from = self.keys.range::<str, _>((start, Unbounded)).map(|(key, _)| key);
+        let from = self.keys.range::<str, _>((start, Unbounded));
         // Keys that match lie together: the first that does not is behind them.
         from.take_while(|key| pattern.matches(key)).take(limit).cloned().collect()
     }

@@ -21,6 +21,7 @@ use crate::{
         record::{Check, Records},
         rewrite,
         room::Room,
+        syncer::Syncer,
         tally::{self, Sum, Tally},
     },
 };
@@ -69,11 +70,13 @@ pub(super) fn open(settings: Settings) -> Result<FactStore, StoreError> {
     let room = Room::new(folder, settings.room_kept);
     let rewriting = rewrite::Place::default();
     let nonces = Nonces::new();
-    let mut store = FactStore { settings, shared, tally, mark, room, nonces, loss, rewriting, failed: None };
-    if store.loss.is_some() {
-        crate::Storage::persist(&mut store)?;
+    // The engine made its log durable when it was opened, but for what was mended since.
+    let syncer = Syncer::new(engine_folder(folder), mark, tally.commits.min(durable));
+    syncer.committed(tally.commits);
+    if loss.is_some() {
+        syncer.sync()?;
     }
-    Ok(store)
+    Ok(FactStore { settings, shared, tally, syncer, room, nonces, loss, rewriting })
 }
 
 fn keyring(settings: &Settings) -> Result<Option<Keyring>, StoreError> {

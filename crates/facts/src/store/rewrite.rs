@@ -38,7 +38,7 @@ impl FactStore {
     /// # Errors
     /// [`SealError::NotEncrypted`], or the wrapped keys cannot be written; the old key is then used further.
     pub fn rotate_data_key(&mut self) -> Result<(), StoreError> {
-        self.is_sound()?;
+        self.syncer.is_sound()?;
         self.keyring(|keyring| keyring.rotate().map(|_| ()))?;
         self.rewriting = Place::default();
         Ok(())
@@ -74,7 +74,7 @@ impl FactStore {
     /// # Errors
     /// [`StoreError`], as of a commit and of a persist.
     pub fn rewrite_some(&mut self, limit: usize) -> Result<Rewritten, StoreError> {
-        self.is_sound()?;
+        self.syncer.is_sound()?;
         if self.data_keys() < 2 {
             return Ok(Rewritten { seen: 0, sealed: 0, done: true });
         }

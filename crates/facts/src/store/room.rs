@@ -11,6 +11,8 @@ use crate::store::StoreError;
 /// How long, and for how many bytes, a look at the disk holds.
 const LOOK: Duration = Duration::from_millis(100);
 const LOOK_BYTES: u64 = 4 << 20;
+/// Tables are merged in such pieces or larger ones.
+const SHORT_BYTES: u64 = 4 << 20;
 const LATELY: Duration = Duration::from_secs(600);
 
 #[derive(Debug)]
@@ -28,8 +30,11 @@ impl Room {
         Room { folder: folder.to_owned(), kept, looked: None, since: 0, refused: None }
     }
 
-    /// Whether so many bytes may be written.
+    /// Whether so many bytes may be written. Without room to be kept that is left to the disk.
     pub(super) fn take(&mut self, bytes: u64) -> Result<(), StoreError> {
+        if self.kept == 0 {
+            return Ok(());
+        }
         self.since = self.since.saturating_add(bytes);
         if self.looked.is_some_and(|looked| looked.elapsed() < LOOK) && self.since < LOOK_BYTES.min(self.kept / 4) {
             return Ok(());
@@ -47,7 +52,8 @@ impl Room {
 
     /// Whether the disk is or lately was so full that this may be why the engine failed.
     pub(super) fn was_short(&self) -> bool {
-        self.refused.is_some_and(|refused| refused.elapsed() < LATELY) || self.free().is_ok_and(|free| free < self.kept)
+        self.refused.is_some_and(|refused| refused.elapsed() < LATELY)
+            || self.free().is_ok_and(|free| free < self.kept.max(SHORT_BYTES))
     }
 
     /// Whether a write was refused since the last one that was not: the engine's own threads may have fared so too.
@@ -55,7 +61,10 @@ impl Room {
         self.refused.is_some() && self.looked.is_none()
     }
 
-    pub(super) fn full(&self) -> StoreError {
+    /// The engine met a full disk.
+    pub(super) fn refuse(&mut self) -> StoreError {
+        self.refused = Some(Instant::now());
+        self.looked = None;
         StoreError::Full { free: self.free().unwrap_or(0), kept: self.kept }
     }
 

@@ -14,7 +14,8 @@ pub struct Settings {
     pub write_buffer_bytes: u64,
     /// Lost values kept for each key.
     pub lost_max: usize,
-    /// Left free on the disk: a commit is refused before it would be taken. Tables are merged in it.
+    /// Left free on the disk: a commit is refused before it would be taken. Tables are merged in it. With 0 a commit is
+    /// refused when the disk is full to the brim, which takes a reopening of the files each time.
     pub room_kept: u64,
     /// Opens what is left of a store that has lost records or commits, as [`FactStore::loss`](crate::FactStore::loss)
     /// then tells; without it such a store is not opened.
@@ -29,7 +30,7 @@ impl Settings {
             key_file: None,
             state_cache_bytes: 5 << 20,
             block_cache_bytes: 4 << 20,
-            write_buffer_bytes: 4 << 20,
+            write_buffer_bytes: 2 << 20,
             lost_max: 16,
             room_kept: 64 << 20,
             accept_loss: false,

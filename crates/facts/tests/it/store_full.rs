@@ -58,7 +58,8 @@ fn until_refused(store: &mut FactStore, model: &mut Model, number: &mut u64) -> 
 #[test]
 fn a_small_disk_is_filled_up_and_freed() {
     let Some(disk) = std::env::var_os("WEIR_FACTS_SMALL_DISK").map(PathBuf::from) else { return };
-    for (name, kept) in [("kept", 8 << 20), ("to-the-brim", 0)] {
+    println!("a disk at {}", disk.display());
+    for (name, kept) in [("kept", 8 << 20), ("to-the-brim", 0_u64)] {
         let folder = disk.join(name);
         let settings = Settings { room_kept: kept, write_buffer_bytes: 256 << 10, ..small(&folder) };
         let mut store = FactStore::open(settings.clone()).unwrap();
