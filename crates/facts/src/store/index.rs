@@ -1,6 +1,6 @@
 //! What is found by other things than a key's name. It is in memory only and built from the states when a store is
 //! opened: so it never disagrees with them after a crash, costs a write no further record, and puts no name of a key
-//! in a file. It takes some 150 bytes for each key.
+//! in a file. It takes some 150 bytes for each key, the key among them.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -24,6 +24,50 @@ pub(super) struct Index {
     /// By the last number that the key's state has seen. Always a key: `None` is a place before all keys to look from.
     written: BTreeMap<Origin, BTreeSet<(u64, Option<FactKey>)>>,
     ending: BTreeSet<(Millis, FactKey)>,
+}
+
+/// Collects what an index is of. Sets that are built at once have full nodes and take half the memory.
+#[derive(Debug, Default)]
+pub(super) struct IndexBuilder {
+    keys: Vec<FactKey>,
+    checks: HashMap<FactKey, Check, ahash::RandomState>,
+    written: BTreeMap<Origin, Vec<(u64, Option<FactKey>)>>,
+    ending: Vec<(Millis, FactKey)>,
+}
+
+impl IndexBuilder {
+    /// `count`: about how many keys there will be.
+    pub(super) fn for_count(count: u64) -> IndexBuilder {
+        let count = usize::try_from(count).unwrap_or(0).min(1 << 24);
+        let checks = HashMap::with_capacity_and_hasher(count, ahash::RandomState::default());
+        IndexBuilder { keys: Vec::with_capacity(count), checks, ..IndexBuilder::default() }
+    }
+
+    /// Each key once.
+    pub(super) fn add(&mut self, key: FactKey, state: &State, check: Check) {
+        for (origin, seq) in state.context().iter() {
+            let entry = (seq, Some(key.clone()));
+            match self.written.get_mut(origin) {
+                Some(numbers) => numbers.push(entry),
+                None => {
+                    self.written.insert(origin.clone(), vec![entry]);
+                }
+            }
+        }
+        self.ending.extend(ends(state).map(|time| (time, key.clone())));
+        self.checks.insert(key.clone(), check);
+        self.keys.push(key);
+    }
+
+    pub(super) fn build(self) -> Index {
+        let written = self.written.into_iter().map(|(origin, numbers)| (origin, numbers.into_iter().collect()));
+        Index {
+            keys: self.keys.into_iter().collect(),
+            checks: self.checks,
+            written: written.collect(),
+            ending: self.ending.into_iter().collect(),
+        }
+    }
 }
 
 impl Index {

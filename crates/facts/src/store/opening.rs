@@ -15,7 +15,7 @@ use crate::{
     store::{
         FactStore, Settings, StoreError,
         engine::{Engine, Rows, Space},
-        index::Index,
+        index::{Index, IndexBuilder},
         mark::Mark,
         reader::Shared,
         record::{Check, Records},
@@ -148,16 +148,18 @@ impl Found {
     /// With `all`, damaged records are counted where they would otherwise end it, and what only a mended tally needs is
     /// read too.
     fn read(engine: &Engine, records: &Records, all: bool) -> Result<Found, StoreError> {
-        let tally = engine.get(Space::Metadata, tally::ROW)?;
+        let row = engine.get(Space::Metadata, tally::ROW)?;
+        let tally = row.as_ref().and_then(|bytes| Tally::from_bytes(bytes));
+        let mut index = IndexBuilder::for_count(tally.map_or(0, |tally| tally.live.count));
         let mut found = Found {
-            tally: tally.as_ref().and_then(|bytes| Tally::from_bytes(bytes)),
+            tally,
             index: Index::default(),
             live: Sum::default(),
             damaged: Vec::new(),
             history: Sum::default(),
             metadata: Sum::default(),
             serial: 0,
-            rows: u64::from(tally.is_some()),
+            rows: u64::from(row.is_some()),
         };
         engine.scan(Space::Live, b"", false, |(row, record)| {
             found.rows += 1;
@@ -165,13 +167,14 @@ impl Found {
                 Ok((key, state)) => {
                     let check = Check::of(&record);
                     found.live.add(check);
-                    found.index.change(&key, None, Some((&state, check)));
+                    index.add(key, &state, check);
                 }
                 Err(_) if all => found.damaged.push(row),
                 Err(error) => return Err(error),
             }
             Ok(true)
         })?;
+        found.index = index.build();
         if all {
             found.read_rest(engine)?;
         }

@@ -28,8 +28,8 @@ impl Settings {
         Settings {
             folder: folder.into(),
             key_file: None,
-            state_cache_bytes: 5 << 20,
-            block_cache_bytes: 4 << 20,
+            state_cache_bytes: 4 << 20,
+            block_cache_bytes: 2 << 20,
             write_buffer_bytes: 2 << 20,
             lost_max: 16,
             room_kept: 64 << 20,
