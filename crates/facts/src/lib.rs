@@ -25,9 +25,9 @@ pub use self::{
     key::{FactKey, InvalidKey, KEY_BYTES_MAX, Pattern},
     memory::Memory,
     replica::{
-        Alarm, CatchUp, Caught, CommitNumber, Config, Counts, Cursor, Effect, Event, EventKind, Fact, Facts, HeldFact,
-        Limits, Malformed, OpenError, Operation, PersistMark, Precondition, ReadError, ReceiveError, Refused, Replica,
-        ReplicaError, Rules, Start, WriteFact, Written,
+        Alarm, CatchUp, Caught, CommitNumber, Config, Counts, Cursor, Effect, Event, EventKind, EventNumber, Fact,
+        Facts, HeldFact, Limits, Malformed, OpenError, Operation, PersistMark, Precondition, ReadError, ReceiveError,
+        Refused, Replica, ReplicaError, Rules, Start, WriteFact, Written,
     },
     state::{Body, Cell, Part, ReusedDot, State},
     storage::{Change, Commit, Storage},

@@ -58,6 +58,12 @@ impl Memory {
         self.undo.len()
     }
 
+    /// Makes only the first commits since the last persist durable, as a persist does that began after them and ends
+    /// after later ones.
+    pub fn persist_first(&mut self, commits: usize) {
+        self.undo.drain(..commits.min(self.undo.len()));
+    }
+
     /// What is there after a crash that kept the first `kept` commits since the last persist.
     pub fn crash(&mut self, kept: usize) {
         while self.undo.len() > kept {

@@ -37,7 +37,7 @@ use self::{
 };
 pub use self::{
     config::{Config, Limits, Rules, Start},
-    effect::{Alarm, CommitNumber, Counts, Effect, Event, EventKind, PersistMark},
+    effect::{Alarm, CommitNumber, Counts, Effect, Event, EventKind, EventNumber, PersistMark},
     open::OpenError,
     quarantine::HeldFact,
     read::{Fact, Facts, ReadError},
@@ -77,6 +77,10 @@ pub struct Replica<S> {
     /// Until when an answer is awaited from whom.
     pulls: BTreeMap<NodeId, Millis>,
     outbox: Outbox,
+    /// The cursor of subscribers who were told all so far.
+    told: Arc<Cursor>,
+    /// When the last write came.
+    changed_at: Millis,
     counts: Counts,
 }
 
@@ -210,6 +214,12 @@ impl<S: Storage> Replica<S> {
         Ok(())
     }
 
+    /// Ends the replica's life without a mark, as a crash does: it goes on under another name.
+    #[must_use]
+    pub fn into_storage(self) -> S {
+        self.storage
+    }
+
     /// Ends the replica's life cleanly: it may go on later under the same name.
     ///
     /// # Errors
@@ -221,6 +231,12 @@ impl<S: Storage> Replica<S> {
         self.storage.commit(Commit { metadata: vec![mark], ..Commit::default() })?;
         self.storage.persist()?;
         Ok(self.storage)
+    }
+
+    /// Whether a persist would do anything.
+    #[must_use]
+    pub fn needs_persist(&self) -> bool {
+        self.progress_moved || !self.outbox.is_all_persisted()
     }
 
     fn check_poison(&self) -> Result<(), ReplicaError<S::Error>> {

@@ -121,10 +121,10 @@ impl State {
         self.cells.iter().map(|cell| cell.hlc).max().unwrap_or_default()
     }
 
-    /// Whether writes are in it that did not know of each other.
+    /// Whether values stand in it that did not know of each other.
     #[must_use]
-    pub fn is_conflicted(&self) -> bool {
-        let mut wholes = self.cells.iter().filter(|cell| cell.part == Part::Whole);
+    pub fn is_conflicted(&self, now: Millis) -> bool {
+        let mut wholes = self.cells.iter().filter(|cell| cell.part == Part::Whole && !cell.is_over(now));
         wholes.next().is_some() && wholes.next().is_some()
     }
 

@@ -4,7 +4,7 @@ use crate::{
     causality::VersionVector,
     clock::Millis,
     key::FactKey,
-    replica::{CommitNumber, Effect, Event, Replica, merge::Merged, merge::kind_of, record},
+    replica::{Replica, merge::Merged, merge::kind_of, record},
     storage::{Change, Storage},
 };
 
@@ -40,7 +40,7 @@ impl<S: Storage> Replica<S> {
         }
         let keys = self.ended_between(low, high)?;
         self.sweep.swept = time;
-        let cursor = std::sync::Arc::new(self.cursor());
+        let mut told = Vec::new();
         for key in keys {
             let Some(state) = self.storage.state(&key)? else { continue };
             // Deletions were told when they were made.
@@ -49,10 +49,9 @@ impl<S: Storage> Replica<S> {
             }
             let kind = kind_of(self.rules.strategy(key.namespace()), Some(&state), time);
             self.counts.expired += 1;
-            let commit = CommitNumber(self.outbox.commits());
-            let event = Event { kind, key, state: Some(state), commit, cursor: cursor.clone() };
-            self.outbox.after_commits(Effect::Event(event));
+            told.push((kind, key, Some(state)));
         }
+        self.tell_together(told);
         Ok(())
     }
 

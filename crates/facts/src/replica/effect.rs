@@ -12,6 +12,10 @@ use crate::{
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct CommitNumber(pub(super) u64);
 
+/// Counts a replica's events since it was opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct EventNumber(u64);
+
 /// What the replica wants done.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Effect {
@@ -34,7 +38,7 @@ pub struct Event {
     pub key: FactKey,
     /// `None`: nothing of the key is remembered.
     pub state: Option<Arc<State>>,
-    pub commit: CommitNumber,
+    pub number: EventNumber,
     /// From where a subscriber who has seen this goes on.
     pub cursor: Arc<Cursor>,
 }
@@ -97,6 +101,7 @@ pub struct PersistMark {
 pub(super) struct Outbox {
     commits: u64,
     persisted: u64,
+    events: EventNumber,
     waiting: VecDeque<(u64, Effect)>,
     ready: VecDeque<Effect>,
     is_poisoned: bool,
@@ -110,6 +115,15 @@ impl Outbox {
     pub(super) fn count_commit(&mut self) -> CommitNumber {
         self.commits += 1;
         CommitNumber(self.commits)
+    }
+
+    pub(super) fn last_event(&self) -> EventNumber {
+        self.events
+    }
+
+    pub(super) fn count_event(&mut self) -> EventNumber {
+        self.events.0 += 1;
+        self.events
     }
 
     pub(super) fn is_all_persisted(&self) -> bool {

@@ -160,7 +160,7 @@ impl<S: Storage> Replica<S> {
         self.members.told_at = now;
         let at = self.clock.tick(now, Hlc::default());
         // Only then do peers with the same vector have to have the same.
-        let is_settled = self.outbox.is_all_persisted() && !self.progress_moved && self.progress.is_whole();
+        let is_settled = self.is_settled(now) && !self.progress_moved;
         let root = is_settled.then(|| Root { epoch: self.digest.epoch(), sum: self.digest.root() });
         let status = Status {
             at,

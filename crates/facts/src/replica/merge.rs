@@ -21,6 +21,9 @@ pub(super) struct Merged {
     pub reused: Vec<(FactKey, Dot)>,
 }
 
+/// An event in the making.
+pub(super) type Told = (EventKind, FactKey, Option<Arc<State>>);
+
 /// The numbers of an origin that a commit completes.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Numbers<'a> {
@@ -63,8 +66,8 @@ impl<S: Storage> Replica<S> {
     }
 
     /// What remains of a state when cells are left out that were applied here and are no longer remembered: they were
-    /// replaced, and a late message must not bring them back. What has ended stays, as it may be what ends another
-    /// cell. `None` if nothing is new.
+    /// replaced, and a late message must not bring them back. What has ended stays beside something new, as it may be
+    /// what ends that. `None` if nothing remains that is new.
     fn without_collected(&self, incoming: State, own: Option<&State>, now: Millis) -> Option<State> {
         if self.collected.is_empty() {
             return Some(incoming);
@@ -73,12 +76,11 @@ impl<S: Storage> Replica<S> {
         if !incoming.cells().iter().any(is_known) {
             return Some(incoming);
         }
-        let time = self.time(now);
-        let stays =
-            |cell: &Cell| !is_known(cell) || cell.is_over(time) || own.is_some_and(|own| own.has_place_of(cell));
-        let remaining = incoming.retaining(stays);
-        let is_new = own.is_some() || remaining.cells().iter().any(|cell| !is_known(cell));
-        is_new.then_some(remaining)
+        let (time, has_news) = (self.time(now), incoming.cells().iter().any(|cell| !is_known(cell)));
+        let ends_news = |cell: &Cell| has_news && cell.is_over(time);
+        let is_held = |cell: &Cell| own.is_some_and(|own| own.has_place_of(cell));
+        let remaining = incoming.retaining(|cell| !is_known(cell) || is_held(cell) || ends_news(cell));
+        (own.is_some() || has_news).then_some(remaining)
     }
 
     /// Commits, notes what numbers are complete by it, and tells subscribers once it is durable.
@@ -101,12 +103,13 @@ impl<S: Storage> Replica<S> {
         {
             self.progress.note(origin, first, last);
             self.progress_moved = true;
+            self.changed_at = now;
         }
         for change in &changes {
             let strategy = self.rules.strategy(change.key.namespace());
             self.digest.change(change, strategy);
         }
-        self.tell(now, number, changes, lost);
+        self.tell(now, changes, lost);
         for (key, dot) in reused {
             self.counts.reused_dots += 1;
             self.outbox.at_once(Effect::Alarm(Alarm::ReusedDot { key, dot }));
@@ -114,17 +117,17 @@ impl<S: Storage> Replica<S> {
         Ok(number)
     }
 
-    fn tell(&mut self, now: Millis, commit: CommitNumber, changes: Vec<Change>, lost: Vec<(FactKey, Cell)>) {
+    fn tell(&mut self, now: Millis, changes: Vec<Change>, lost: Vec<(FactKey, Cell)>) {
         if changes.is_empty() {
             return;
         }
-        let (time, cursor) = (self.time(now), Arc::new(self.cursor()));
+        let time = self.time(now);
+        let mut told = Vec::with_capacity(changes.len());
         for (key, cell) in lost {
             self.counts.conflicts += 1;
             let state = changes.iter().find(|change| change.key == key).and_then(|change| change.after.clone());
             let kind = EventKind::Conflict { lost: cell };
-            let event = Event { kind, key, state, commit, cursor: Arc::clone(&cursor) };
-            self.outbox.after_commits(Effect::Event(event));
+            told.push((kind, key, state));
         }
         for Change { key, before, after } in changes {
             let strategy = self.rules.strategy(key.namespace());
@@ -136,9 +139,22 @@ impl<S: Storage> Replica<S> {
             };
             if is_news {
                 let kind = kind_of(strategy, after.as_deref(), time);
-                let event = Event { kind, key, state: after, commit, cursor: Arc::clone(&cursor) };
-                self.outbox.after_commits(Effect::Event(event));
+                told.push((kind, key, after));
             }
+        }
+        self.tell_together(told);
+    }
+
+    /// Tells of what happened at once. Only who was told the last of it has seen all, so only that has the new cursor.
+    pub(super) fn tell_together(&mut self, told: Vec<Told>) {
+        let mut told = told.into_iter().peekable();
+        while let Some((kind, key, state)) = told.next() {
+            if told.peek().is_none() {
+                self.told = Arc::new(self.cursor());
+            }
+            let number = self.outbox.count_event();
+            let event = Event { kind, key, state, number, cursor: Arc::clone(&self.told) };
+            self.outbox.after_commits(Effect::Event(event));
         }
     }
 }

@@ -1,4 +1,4 @@
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use crate::{
     causality::{NodeId, Origin, VersionVector},
@@ -95,8 +95,10 @@ impl<S: Storage> Replica<S> {
             members,
             digest,
             quarantine,
-            pulls: std::collections::BTreeMap::new(),
+            pulls: BTreeMap::new(),
             outbox: Outbox::default(),
+            told: Arc::default(),
+            changed_at: now,
             counts: Counts::default(),
         })
     }

@@ -38,9 +38,13 @@ impl Progress {
         self.seen.iter().map(|(origin, _)| origin).chain(self.beyond.keys()).cloned().collect()
     }
 
-    /// Whether nothing has come that `applied` does not say.
+    /// Whether no gap is open.
     pub(super) fn is_whole(&self) -> bool {
-        self.beyond.is_empty() && self.caps.is_empty()
+        self.beyond.is_empty()
+    }
+
+    pub(super) fn is_capped(&self) -> bool {
+        !self.caps.is_empty()
     }
 
     pub(super) fn cap(&mut self, caps: Vec<(Origin, u64)>) {

@@ -18,14 +18,22 @@ use crate::{
     storage::Storage,
 };
 
+/// How many statuses a gap stays open before roots are compared in spite of it.
+const SETTLED_AFTER_STATUSES: u64 = 5;
 /// Buckets listed at a time; of those only as many as fit.
 const BUCKETS_LISTED_MAX: usize = 64;
 
 impl<S: Storage> Replica<S> {
+    /// Whether what is there is just what the vector says. Also when nothing has come for a while that would close a
+    /// gap: then nobody may have it, and what came beyond it has to reach the others all the same.
+    pub(super) fn is_settled(&self, now: Millis) -> bool {
+        let is_quiet = now >= self.changed_at.plus(SETTLED_AFTER_STATUSES * self.config.status_every_ms);
+        self.outbox.is_all_persisted() && !self.progress.is_capped() && (self.progress.is_whole() || is_quiet)
+    }
+
     pub(super) fn compare_roots(&mut self, now: Millis, from: &NodeId, status: &Status) {
         let Some(root) = status.root else { return };
-        let is_settled = self.outbox.is_all_persisted() && self.progress.is_whole();
-        let may_compare = is_settled
+        let may_compare = self.is_settled(now)
             && root.epoch == self.digest.epoch()
             && status.applied == *self.progress.applied()
             && !self.pulls.contains_key(from);

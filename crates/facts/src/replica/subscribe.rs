@@ -1,21 +1,24 @@
 //! Subscriptions that miss nothing: a cursor says what a subscriber has seen, wherever it saw it, and catching up from
-//! it ends at a commit after which the live events go on.
+//! it ends at an event after which the live ones go on.
 //!
 //! Catching up gives the newest durable state of each key that changed, not every change. So a subscriber that is too
 //! slow for the live events may be let fall back to catching up, without loss.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    causality::{Origin, VersionVector},
+    causality::VersionVector,
     clock::Millis,
     key::{FactKey, Pattern},
-    replica::{CommitNumber, Event, Replica, ReplicaError, merge::kind_of},
+    replica::{Event, EventNumber, Replica, ReplicaError, merge::kind_of},
     state::State,
     storage::Storage,
 };
+
+/// Rows read at a time of what came beyond gaps.
+const ROWS_MAX: usize = 512;
 
 /// What a subscriber has seen. Good at every node.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -27,11 +30,20 @@ pub struct Cursor {
 }
 
 impl Cursor {
-    /// What somebody has seen who has seen both.
+    /// What somebody has seen who has seen both, on whatever nodes.
     pub fn join(&mut self, other: &Cursor) {
         self.applied.join(&other.applied);
         // Of what only the other had seen, no later end was told.
         self.swept = self.swept.min(other.swept);
+    }
+
+    /// What a subscriber has seen after an event of the node it is at.
+    pub fn advance(&mut self, told: &Cursor) {
+        // The node tells no ends of what only the subscriber has seen, elsewhere.
+        if told.applied.covers_all(&self.applied) {
+            self.swept = told.swept.max(self.swept);
+        }
+        self.applied.join(&told.applied);
     }
 }
 
@@ -42,8 +54,6 @@ pub struct CatchUp {
     cursor: Cursor,
     /// How far the existing keys have been given; `None` when they have.
     existing: Option<Option<FactKey>>,
-    /// How far each origin's writes have been given, also those that wait for a gap to close.
-    given: BTreeMap<Origin, u64>,
     /// How far the ends were given.
     ended: Option<(Millis, Option<FactKey>)>,
 }
@@ -53,8 +63,11 @@ pub struct CatchUp {
 pub enum Caught {
     /// More follows.
     Some(Vec<Event>),
-    /// That was all: of live events, those of later commits than this one follow.
-    All { events: Vec<Event>, commit: CommitNumber, cursor: Cursor },
+    /// That was all: the live events after this number follow.
+    All { events: Vec<Event>, after: EventNumber, cursor: Cursor },
+    /// This node has not applied all that the subscriber has seen elsewhere: what it shows would be older. To be asked
+    /// again later; if it goes on for long, what the subscriber has seen was lost with a disk, and it has to begin anew.
+    Wait,
     /// Deletions that the subscriber has not seen are no longer remembered: it has to forget what it has and begin with
     /// the existing keys.
     Reset,
@@ -65,13 +78,13 @@ impl CatchUp {
     #[must_use]
     pub fn existing(pattern: Pattern) -> CatchUp {
         let existing = Some(None);
-        CatchUp { pattern, cursor: Cursor::default(), existing, given: BTreeMap::new(), ended: None }
+        CatchUp { pattern, cursor: Cursor::default(), existing, ended: None }
     }
 
     /// From where the subscriber was.
     #[must_use]
     pub fn since(pattern: Pattern, cursor: Cursor) -> CatchUp {
-        CatchUp { pattern, cursor, existing: None, given: BTreeMap::new(), ended: None }
+        CatchUp { pattern, cursor, existing: None, ended: None }
     }
 }
 
@@ -103,14 +116,15 @@ impl<S: Storage> Replica<S> {
             }
         } else if !catching.cursor.applied.covers_all(&self.collected) {
             return Ok(Caught::Reset);
+        } else if !self.progress.applied().covers_all(&catching.cursor.applied) {
+            return Ok(Caught::Wait);
         }
         if self.give_written(now, catching, limit, &mut events)?
             || self.give_ended(now, catching, limit, &mut events)?
         {
             return Ok(Caught::Some(events));
         }
-        let commit = CommitNumber(self.outbox.commits());
-        Ok(Caught::All { events, commit, cursor: catching.cursor.clone() })
+        Ok(Caught::All { events, after: self.outbox.last_event(), cursor: catching.cursor.clone() })
     }
 
     /// Whether there are more.
@@ -147,26 +161,47 @@ impl<S: Storage> Replica<S> {
         limit: usize,
         events: &mut Vec<Event>,
     ) -> Result<bool, S::Error> {
-        for origin in self.progress.origins() {
-            let seen = catching.cursor.applied.get(&origin);
-            let after = catching.given.get(&origin).copied().unwrap_or(0).max(seen);
-            let rows = self.storage.written(&origin, after, limit)?;
-            let is_all = rows.len() < limit;
-            let applied = self.progress.applied().get(&origin);
+        let origins = self.progress.origins();
+        for origin in &origins {
+            let (after, applied) = (catching.cursor.applied.get(origin), self.progress.applied().get(origin));
+            let mut rows = self.storage.written(origin, after, limit)?;
+            let is_all = rows.len() < limit || rows.last().is_some_and(|(seq, _)| *seq > applied);
+            rows.retain(|(seq, _)| *seq <= applied);
             let given = rows.last().map_or(after, |(seq, _)| *seq);
-            catching.given.insert(origin.clone(), given);
-            catching.cursor.applied.advance(&origin, if is_all { applied } else { applied.min(given) });
-            let cursor = Arc::new(catching.cursor.clone());
-            for (_, key) in rows.into_iter().filter(|(_, key)| catching.pattern.matches(key)) {
-                if let Some(state) = self.storage.state(&key)? {
-                    events.push(self.event(now, key, state, &cursor));
-                }
-            }
+            self.give(now, catching, rows, events)?;
+            catching.cursor.applied.advance(origin, if is_all { applied } else { given });
+            set_last(events, &catching.cursor);
             if !is_all {
                 return Ok(true);
             }
         }
+        // What came beyond a gap no cursor covers. It is given at once, as the gap may close before the next call.
+        for origin in &origins {
+            let mut after = self.progress.applied().get(origin).max(catching.cursor.applied.get(origin));
+            loop {
+                let rows = self.storage.written(origin, after, ROWS_MAX)?;
+                let Some((last, _)) = rows.last() else { break };
+                after = *last;
+                self.give(now, catching, rows, events)?;
+            }
+        }
         Ok(false)
+    }
+
+    fn give(
+        &self,
+        now: Millis,
+        catching: &CatchUp,
+        rows: Vec<(u64, FactKey)>,
+        events: &mut Vec<Event>,
+    ) -> Result<(), S::Error> {
+        let cursor = Arc::new(catching.cursor.clone());
+        for (_, key) in rows.into_iter().filter(|(_, key)| catching.pattern.matches(key)) {
+            if let Some(state) = self.storage.state(&key)? {
+                events.push(self.event(now, key, state, &cursor));
+            }
+        }
+        Ok(())
     }
 
     /// Whether there are more.
@@ -188,14 +223,21 @@ impl<S: Storage> Replica<S> {
         }
         catching.ended = next.map(|(time, key)| (time, Some(key)));
         if catching.ended.is_none() {
-            catching.cursor.swept = self.sweep.swept;
+            catching.cursor.advance(&self.cursor());
         }
         Ok(catching.ended.is_some())
     }
 
     fn event(&self, now: Millis, key: FactKey, state: Arc<State>, cursor: &Arc<Cursor>) -> Event {
         let kind = kind_of(self.rules.strategy(key.namespace()), Some(&state), self.time(now));
-        let commit = CommitNumber(self.outbox.commits());
-        Event { kind, key, state: Some(state), commit, cursor: Arc::clone(cursor) }
+        let number = self.outbox.last_event();
+        Event { kind, key, state: Some(state), number, cursor: Arc::clone(cursor) }
+    }
+}
+
+/// Who was given the last event has seen all up to the cursor.
+fn set_last(events: &mut [Event], cursor: &Cursor) {
+    if let Some(event) = events.last_mut() {
+        event.cursor = Arc::new(cursor.clone());
     }
 }

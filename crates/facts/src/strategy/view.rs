@@ -15,7 +15,7 @@ pub struct Found {
     pub version: Hlc,
     pub created_at: Millis,
     pub expires_at: Option<Millis>,
-    /// Whether writes are in it that did not know of each other.
+    /// Whether values stand in it that did not know of each other.
     pub conflicted: bool,
 }
 
@@ -82,7 +82,7 @@ impl Strategy {
                 .iter()
                 .map(|cell| cell.expires_at)
                 .try_fold(Millis(0), |most, next| Some(most.max(next?))),
-            conflicted: state.is_conflicted() && *self != Strategy::Counter,
+            conflicted: state.is_conflicted(now) && *self != Strategy::Counter,
         })
     }
 }
