@@ -12,6 +12,9 @@
 mod causality;
 mod clock;
 mod key;
+mod memory;
+pub mod message;
+mod replica;
 mod seal;
 mod state;
 mod storage;
@@ -22,6 +25,12 @@ pub use self::{
     causality::{Dot, InvalidNodeId, NodeId, Origin, VersionVector},
     clock::{Ahead, Clock, Hlc, Millis},
     key::{FactKey, InvalidKey, KEY_BYTES_MAX, Pattern},
+    memory::Memory,
+    replica::{
+        Alarm, CatchUp, Caught, CommitNumber, Config, Counts, Cursor, Effect, Event, EventKind, EventNumber, Fact,
+        Facts, HeldFact, Limits, Malformed, OpenError, Operation, PersistMark, Precondition, ReadError, ReceiveError,
+        Refused, Replica, ReplicaError, Rules, Start, WriteFact, Written,
+    },
     seal::SealError,
     state::{Body, Cell, Part, ReusedDot, State},
     storage::{Change, Commit, Storage},

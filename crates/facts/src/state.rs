@@ -8,7 +8,7 @@
 //! This is the dotted version vector set of Almeida, Baquero, Gonçalves, Preguiça and Fonte (2014), with parts so that
 //! the elements of a set and the shares of a counter are cells of their own.
 
-use std::{cmp::Ordering, sync::Arc};
+use std::{cmp::Ordering, collections::BTreeSet, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
@@ -61,8 +61,17 @@ impl Cell {
             .then_with(|| self.cmp(other))
     }
 
-    fn place(&self) -> (&Dot, &Part) {
+    pub(crate) fn place(&self) -> (&Dot, &Part) {
         (&self.dot, &self.part)
+    }
+
+    /// From when on it counts as deleted: a deletion from the time it was made.
+    #[must_use]
+    pub fn ends_at(&self) -> Option<Millis> {
+        match self.body {
+            Body::Tombstone => Some(self.hlc.millis()),
+            Body::Value(_) | Body::Count { .. } => self.expires_at,
+        }
     }
 }
 
@@ -112,10 +121,10 @@ impl State {
         self.cells.iter().map(|cell| cell.hlc).max().unwrap_or_default()
     }
 
-    /// Whether writes are in it that did not know of each other.
+    /// Whether values stand in it that did not know of each other.
     #[must_use]
-    pub fn is_conflicted(&self) -> bool {
-        let mut wholes = self.cells.iter().filter(|cell| cell.part == Part::Whole);
+    pub fn is_conflicted(&self, now: Millis) -> bool {
+        let mut wholes = self.cells.iter().filter(|cell| cell.part == Part::Whole && !cell.is_over(now));
         wholes.next().is_some() && wholes.next().is_some()
     }
 
@@ -150,17 +159,44 @@ impl State {
         (State { context, cells }, reused)
     }
 
-    /// A hash of the cells, equal on nodes where readers are to see the same. The context has no part in it: nodes may
-    /// differ in what they remember of writes that are gone.
+    /// When its cells end, each time once: the rows it has in [`Storage::ending`](crate::Storage::ending).
     #[must_use]
-    pub fn digest(&self, key: &str) -> [u8; 16] {
+    pub fn ends(&self) -> BTreeSet<Millis> {
+        self.cells.iter().filter_map(Cell::ends_at).collect()
+    }
+
+    /// Whether it is one that writes can have left: cells in order, each once, all seen by the context. States made
+    /// here are; what comes from elsewhere is to be asked.
+    #[must_use]
+    pub fn is_well_formed(&self) -> bool {
+        let ordered = self.cells.iter().zip(self.cells.iter().skip(1)).all(|(a, b)| a.place() < b.place());
+        let possible = |cell: &Cell| self.context.covers(&cell.dot) && cell.dot.seq > 0 && cell.hlc <= Hlc::MAX;
+        ordered && !self.cells.is_empty() && self.cells.iter().all(possible)
+    }
+
+    /// Whether it has this very cell's place.
+    #[must_use]
+    pub(crate) fn has_place_of(&self, cell: &Cell) -> bool {
+        self.cells.binary_search_by(|own| own.place().cmp(&cell.place())).is_ok()
+    }
+
+    /// The same with only some cells; it still has seen the writes of the others.
+    #[must_use]
+    pub(crate) fn retaining(&self, keep: impl Fn(&Cell) -> bool) -> State {
+        State { context: self.context.clone(), cells: self.cells.iter().filter(|cell| keep(cell)).cloned().collect() }
+    }
+
+    /// A hash of the cells that have not ended at `at`, equal on nodes where readers are to see the same. The context
+    /// has no part in it, nor have cells that ended: nodes may differ in what they remember of writes that are gone.
+    #[must_use]
+    pub fn digest(&self, key: &str, at: Millis) -> [u8; 16] {
         let mut hasher = blake3::Hasher::new();
         let mut text = |bytes: &[u8]| {
             hasher.update(&(bytes.len() as u64).to_le_bytes());
             hasher.update(bytes);
         };
         text(key.as_bytes());
-        for cell in &self.cells {
+        for cell in self.cells.iter().filter(|cell| !cell.is_over(at)) {
             text(cell.dot.origin.node.as_str().as_bytes());
             text(&cell.dot.origin.incarnation.to_le_bytes());
             text(&cell.dot.seq.to_le_bytes());

@@ -34,11 +34,18 @@ pub trait Storage {
     /// See [`Storage::state`].
     fn written(&self, origin: &Origin, after: u64, limit: usize) -> Result<Vec<(u64, FactKey)>, Self::Error>;
 
-    /// Keys with cells that end at `until` or before, by that time; a key comes once for each such time.
+    /// Keys with cells that end at `until` or before, by that time and then by key; a key comes once for each of
+    /// [`State::ends`]. It begins after the given time, or within it after a key, so that a reader gets past keys that
+    /// have ended and cannot be collected yet.
     ///
     /// # Errors
     /// See [`Storage::state`].
-    fn ending(&self, until: Millis, limit: usize) -> Result<Vec<(Millis, FactKey)>, Self::Error>;
+    fn ending(
+        &self,
+        after: (Millis, Option<&FactKey>),
+        until: Millis,
+        limit: usize,
+    ) -> Result<Vec<(Millis, FactKey)>, Self::Error>;
 
     /// Values that lost against concurrent writes, the newest first.
     ///

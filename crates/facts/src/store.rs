@@ -151,8 +151,13 @@ impl Storage for FactStore {
         self.reader().written(origin, after, limit)
     }
 
-    fn ending(&self, until: Millis, limit: usize) -> Result<Vec<(Millis, FactKey)>, StoreError> {
-        self.reader().ending(until, limit)
+    fn ending(
+        &self,
+        after: (Millis, Option<&FactKey>),
+        until: Millis,
+        limit: usize,
+    ) -> Result<Vec<(Millis, FactKey)>, StoreError> {
+        self.reader().ending(after, until, limit)
     }
 
     fn lost(&self, key: &FactKey, limit: usize) -> Result<Vec<Cell>, StoreError> {

@@ -23,7 +23,7 @@ pub(super) struct Index {
     checks: HashMap<FactKey, Check, ahash::RandomState>,
     /// By the last number that the key's state has seen. Always a key: `None` is a place before all keys to look from.
     written: BTreeMap<Origin, BTreeSet<(u64, Option<FactKey>)>>,
-    ending: BTreeSet<(Millis, FactKey)>,
+    ending: BTreeSet<(Millis, Option<FactKey>)>,
 }
 
 /// Collects what an index is of. Sets that are built at once have full nodes and take half the memory.
@@ -32,7 +32,7 @@ pub(super) struct IndexBuilder {
     keys: Vec<FactKey>,
     checks: HashMap<FactKey, Check, ahash::RandomState>,
     written: BTreeMap<Origin, Vec<(u64, Option<FactKey>)>>,
-    ending: Vec<(Millis, FactKey)>,
+    ending: Vec<(Millis, Option<FactKey>)>,
 }
 
 impl IndexBuilder {
@@ -54,7 +54,7 @@ impl IndexBuilder {
                 }
             }
         }
-        self.ending.extend(ends(state).map(|time| (time, key.clone())));
+        self.ending.extend(state.ends().into_iter().map(|time| (time, Some(key.clone()))));
         self.checks.insert(key.clone(), check);
         self.keys.push(key);
     }
@@ -105,8 +105,8 @@ impl Index {
                 }
             }
         }
-        for time in ends(state) {
-            self.ending.insert((time, key.clone()));
+        for time in state.ends() {
+            self.ending.insert((time, Some(key.clone())));
         }
     }
 
@@ -122,8 +122,8 @@ impl Index {
                 }
             }
         }
-        for time in ends(before) {
-            self.ending.remove(&(time, key.clone()));
+        for time in before.ends() {
+            self.ending.remove(&(time, Some(key.clone())));
         }
     }
 
@@ -150,11 +150,18 @@ impl Index {
         from.filter_map(|(seq, key)| Some((*seq, key.clone()?))).take(limit).collect()
     }
 
-    pub(super) fn ending(&self, until: Millis, limit: usize) -> Vec<(Millis, FactKey)> {
-        self.ending.iter().take_while(|(time, _)| *time <= until).take(limit).cloned().collect()
+    pub(super) fn ending(
+        &self,
+        after: (Millis, Option<&FactKey>),
+        until: Millis,
+        limit: usize,
+    ) -> Vec<(Millis, FactKey)> {
+        let start = match after {
+            (time, Some(key)) => Excluded((time, Some(key.clone()))),
+            (Millis(u64::MAX), None) => return Vec::new(),
+            (time, None) => Included((time.plus(1), None)),
+        };
+        let from = self.ending.range((start, Unbounded)).take_while(|(time, _)| *time <= until);
+        from.filter_map(|(time, key)| Some((*time, key.clone()?))).take(limit).collect()
     }
-}
-
-fn ends(state: &State) -> impl Iterator<Item = Millis> {
-    state.cells().iter().filter_map(|cell| cell.expires_at)
 }

@@ -151,8 +151,13 @@ impl Reader {
     ///
     /// # Errors
     /// See [`Reader::state`].
-    pub fn ending(&self, until: Millis, limit: usize) -> Result<Vec<(Millis, FactKey)>, StoreError> {
-        Ok(self.0.index.read().ending(until, limit))
+    pub fn ending(
+        &self,
+        after: (Millis, Option<&FactKey>),
+        until: Millis,
+        limit: usize,
+    ) -> Result<Vec<(Millis, FactKey)>, StoreError> {
+        Ok(self.0.index.read().ending(after, until, limit))
     }
 
     /// See [`Storage::lost`](crate::Storage::lost).

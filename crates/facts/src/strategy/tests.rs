@@ -72,7 +72,7 @@ fn healed(mut a: Node, mut b: Node) -> Option<Value> {
     a.hear(&b);
     b.hear(&before);
     assert_eq!(a.state, b.state);
-    assert_eq!(a.state.digest("k.x"), b.state.digest("k.x"));
+    assert_eq!(a.state.digest("k.x", START), b.state.digest("k.x", START));
     assert_eq!(a.value(), b.value());
     a.value()
 }

@@ -15,7 +15,7 @@ pub struct Found {
     pub version: Hlc,
     pub created_at: Millis,
     pub expires_at: Option<Millis>,
-    /// Whether writes are in it that did not know of each other.
+    /// Whether values stand in it that did not know of each other.
     pub conflicted: bool,
 }
 
@@ -31,6 +31,32 @@ impl Cell {
 }
 
 impl Strategy {
+    /// Whether the key counts as deleted at `now`; it then does at every later time.
+    #[must_use]
+    pub fn is_over(&self, state: &State, now: Millis) -> bool {
+        let latest_is_over =
+            || state.cells().iter().max_by(|a, b| a.succession(b)).is_none_or(|cell| cell.is_over(now));
+        match self {
+            Strategy::Lww => latest_is_over(),
+            Strategy::DenyWins => state.cells().iter().any(|cell| cell.body == Body::Tombstone) || latest_is_over(),
+            Strategy::MultiValue | Strategy::OrSet { .. } | Strategy::Counter => {
+                state.cells().iter().all(|cell| cell.is_over(now))
+            }
+        }
+    }
+
+    /// The cell that stands when one has to; `None` for strategies under which all do.
+    #[must_use]
+    pub(crate) fn winner<'a>(&self, state: &'a State) -> Option<&'a Cell> {
+        let deletions = || state.cells().iter().filter(|cell| cell.body == Body::Tombstone);
+        let latest = || state.cells().iter().max_by(|a, b| a.succession(b));
+        match self {
+            Strategy::Lww => latest(),
+            Strategy::DenyWins => deletions().max_by(|a, b| a.succession(b)).or_else(latest),
+            Strategy::MultiValue | Strategy::OrSet { .. } | Strategy::Counter => None,
+        }
+    }
+
     /// What a reader sees at `now`.
     #[must_use]
     pub fn view(&self, state: &State, now: Millis) -> View {
@@ -56,7 +82,7 @@ impl Strategy {
                 .iter()
                 .map(|cell| cell.expires_at)
                 .try_fold(Millis(0), |most, next| Some(most.max(next?))),
-            conflicted: state.is_conflicted() && *self != Strategy::Counter,
+            conflicted: state.is_conflicted(now) && *self != Strategy::Counter,
         })
     }
 }

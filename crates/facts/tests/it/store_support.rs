@@ -79,13 +79,17 @@ impl Model {
         found
     }
 
-    fn ending(&self, until: Millis) -> Vec<(Millis, FactKey)> {
+    fn ending(&self, after: (Millis, Option<&FactKey>), until: Millis) -> Vec<(Millis, FactKey)> {
         let ends = |(key, state): (&FactKey, &Arc<State>)| -> Vec<(Millis, FactKey)> {
-            state.cells().iter().filter_map(|cell| Some((cell.expires_at?, key.clone()))).collect()
+            state.ends().into_iter().map(|time| (time, key.clone())).collect()
         };
-        let mut found: Vec<_> = self.states.iter().flat_map(ends).filter(|(time, _)| *time <= until).collect();
+        let is_after = |(time, key): &(Millis, FactKey)| match after.1 {
+            Some(after_key) => (*time, key) > (after.0, after_key),
+            None => *time > after.0,
+        };
+        let mut found: Vec<_> = self.states.iter().flat_map(ends).collect();
+        found.retain(|row| row.0 <= until && is_after(row));
         found.sort();
-        found.dedup();
         found
     }
 
@@ -116,7 +120,12 @@ impl Model {
             }
         }
         for until in [0, NOW.0, NOW.0 + 3, u64::MAX] {
-            assert_eq!(storage.ending(Millis(until), usize::MAX).unwrap(), self.ending(Millis(until)));
+            let first_key = self.states.keys().next();
+            for after in [(Millis(0), None), (NOW, None), (NOW, first_key), (Millis(u64::MAX), None)] {
+                let (expected, until) = (self.ending(after, Millis(until)), Millis(until));
+                assert_eq!(storage.ending(after, until, usize::MAX).unwrap(), expected, "from {after:?} to {until:?}");
+                assert_eq!(storage.ending(after, until, 2).unwrap(), expected[..expected.len().min(2)]);
+            }
         }
         for key in self.states.keys() {
             let mut expected = self.lost.get(key).cloned().unwrap_or_default();
