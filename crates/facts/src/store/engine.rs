@@ -11,7 +11,7 @@ use std::{
 
 use fjall::{
     Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch, PersistMode, UserValue,
-    config::{BloomConstructionPolicy, FilterPolicy, FilterPolicyEntry},
+    config::{BloomConstructionPolicy, FilterPolicy, FilterPolicyEntry, PinningPolicy},
 };
 
 use crate::store::{Settings, StoreError, manifest};
@@ -71,7 +71,15 @@ impl Engine {
             let bits = BloomConstructionPolicy::BitsPerKey(10.0);
             FilterPolicy::all(FilterPolicyEntry::Bloom(bits))
         };
-        let options = |bytes| KeyspaceCreateOptions::default().max_memtable_size(bytes).filter_policy(bloom());
+        // Filters and indexes of tables are a few bytes for each record, but a filter is one block, of which a small cache
+        // would keep few: they stay in memory.
+        let options = |bytes| {
+            KeyspaceCreateOptions::default()
+                .max_memtable_size(bytes)
+                .filter_policy(bloom())
+                .filter_block_pinning_policy(PinningPolicy::all(true))
+                .index_block_pinning_policy(PinningPolicy::all(true))
+        };
         manifest::look(folder)?;
         let opened = guarded("opened", || {
             let database = Database::builder(folder)
