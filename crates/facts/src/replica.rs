@@ -239,6 +239,12 @@ impl<S: Storage> Replica<S> {
         self.progress_moved || !self.outbox.is_all_persisted()
     }
 
+    /// Whether a persist failed, so that the replica has to be opened anew.
+    #[must_use]
+    pub fn is_poisoned(&self) -> bool {
+        self.outbox.is_poisoned()
+    }
+
     fn check_poison(&self) -> Result<(), ReplicaError<S::Error>> {
         if self.outbox.is_poisoned() { Err(ReplicaError::Poisoned) } else { Ok(()) }
     }

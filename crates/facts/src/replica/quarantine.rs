@@ -7,7 +7,6 @@ use serde::{Deserialize, Serialize};
 use crate::{
     causality::{Dot, NodeId, Origin},
     clock::{Hlc, Millis},
-    key::FactKey,
     message::Entry,
     replica::{
         Alarm, Effect, Refused, Replica, Written,
@@ -40,7 +39,9 @@ pub struct HeldFact {
     /// What it is called in [`Replica::restamp`].
     pub number: u64,
     pub from: NodeId,
-    pub keys: Vec<FactKey>,
+    /// What came, and was not applied.
+    pub entries: Vec<Entry>,
+    /// When it is applied.
     pub hlc: Hlc,
 }
 
@@ -78,7 +79,7 @@ impl<S: Storage> Replica<S> {
         self.quarantine.held.iter().map(|(number, held)| HeldFact {
             number: *number,
             from: held.from.clone(),
-            keys: held.entries.iter().map(|entry| entry.key.clone()).collect(),
+            entries: held.entries.clone(),
             hlc: held.hlc(),
         })
     }
