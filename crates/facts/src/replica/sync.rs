@@ -12,7 +12,12 @@ use crate::{
     clock::Millis,
     key::{FactKey, Pattern},
     message::{Entry, Fetch, Message, Part},
-    replica::{Effect, Replica, merge::Merged, pull::size_of, record},
+    replica::{
+        Effect, Replica,
+        merge::Merged,
+        pull::{by_commit, size_of},
+        record,
+    },
     state::State,
     storage::{Change, Storage},
 };
@@ -144,7 +149,7 @@ impl<S: Storage> Replica<S> {
         if !self.has_room(ahead.len()) {
             return Ok(false);
         }
-        let held = self.to_hold(from, ahead.into_iter().map(|entry| vec![entry]).collect());
+        let held = self.to_hold(from, by_commit(ahead));
         self.observe(now, &entries);
         self.counts.remote_entries += entries.len() as u64;
         let merged = self.merge(now, entries, Some(floor))?;
