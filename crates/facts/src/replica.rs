@@ -67,7 +67,7 @@ pub struct Replica<S> {
     progress_moved: bool,
     /// As of the last persist.
     durable: VersionVector,
-    /// Of each origin, the last write some key had seen that is no longer remembered here.
+    /// Of each origin, the last write some key had seen that is no longer remembered here. All up to it was seen.
     collected: VersionVector,
     members: Members,
     digest: Digest,

@@ -19,14 +19,14 @@ impl<S: Storage> Replica<S> {
         let seen = self.progress.seen();
         let Some(status) = self.members.latest(from) else { return };
         let Some((origin, _)) = status.applied.iter().find(|(origin, seq)| *seq > seen.get(origin)) else { return };
-        let pull = Pull { applied: self.progress.applied().clone(), origin: origin.clone(), after: seen.get(origin) };
+        let pull = Pull { seen: self.progress.seen().clone(), origin: origin.clone(), after: seen.get(origin) };
         self.pulls.insert(from.clone(), now.plus(self.config.patience_ms));
         self.counts.pulls += 1;
         self.outbox.at_once(Effect::Send { to: from.clone(), message: Message::Pull(pull) });
     }
 
     pub(super) fn serve_pull(&mut self, to: &NodeId, pull: &Pull) -> Result<(), S::Error> {
-        if !pull.applied.covers_all(&self.collected) {
+        if !pull.seen.covers_all(&self.collected) {
             // What was deleted is not in the page, and the one who asks may still have it.
             let message = Message::Behind { collected: self.collected.clone() };
             self.outbox.at_once(Effect::Send { to: to.clone(), message });
