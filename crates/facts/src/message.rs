@@ -74,7 +74,8 @@ pub struct Root {
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pull {
-    pub applied: VersionVector,
+    /// All that the one who asks has applied or holds.
+    pub seen: VersionVector,
     pub origin: Origin,
     pub after: u64,
 }

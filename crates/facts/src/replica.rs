@@ -67,7 +67,7 @@ pub struct Replica<S> {
     progress_moved: bool,
     /// As of the last persist.
     durable: VersionVector,
-    /// Of each origin, the last write some key had seen that is no longer remembered here.
+    /// Of each origin, the last write some key had seen that is no longer remembered here. All up to it was seen.
     collected: VersionVector,
     members: Members,
     digest: Digest,
@@ -237,6 +237,12 @@ impl<S: Storage> Replica<S> {
     #[must_use]
     pub fn needs_persist(&self) -> bool {
         self.progress_moved || !self.outbox.is_all_persisted()
+    }
+
+    /// Whether a persist failed, so that the replica has to be opened anew.
+    #[must_use]
+    pub fn is_poisoned(&self) -> bool {
+        self.outbox.is_poisoned()
     }
 
     fn check_poison(&self) -> Result<(), ReplicaError<S::Error>> {

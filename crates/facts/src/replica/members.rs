@@ -185,7 +185,7 @@ impl<S: Storage> Replica<S> {
             self.continue_fetching_from(now, from);
             return Ok(());
         }
-        if !self.progress.applied().covers_all(&status.collected) {
+        if !self.progress.seen().covers_all(&status.collected) {
             return self.take_behind(now, from, &status.collected);
         }
         self.pull_from(now, from);
@@ -193,14 +193,14 @@ impl<S: Storage> Replica<S> {
         Ok(())
     }
 
-    /// A peer collected what this replica has not applied: what it has may be long deleted.
+    /// A peer collected what this replica has not seen: what it has may be long deleted.
     pub(super) fn take_behind(
         &mut self,
         now: Millis,
         from: &NodeId,
         collected: &VersionVector,
     ) -> Result<(), S::Error> {
-        if self.progress.applied().covers_all(collected) {
+        if self.progress.seen().covers_all(collected) {
             return Ok(());
         }
         let metadata = vec![(record::FETCHING.to_owned(), Some(record::encode(&())))];

@@ -44,7 +44,7 @@ impl<S: Storage> Replica<S> {
         let mut merged = Merged::default();
         for Entry { key, state } in entries {
             let before = self.storage.state(&key)?;
-            let Some(incoming) = self.without_collected(state, before.as_deref(), now) else { continue };
+            let Some(incoming) = self.without_collected(&key, state, before.as_deref(), now) else { continue };
             let (after, reused) = match (&before, floor) {
                 (None, _) => (incoming, Vec::new()),
                 (Some(own), None) => own.join(&incoming),
@@ -68,11 +68,14 @@ impl<S: Storage> Replica<S> {
     /// What remains of a state when cells are left out that were applied here and are no longer remembered: they were
     /// replaced, and a late message must not bring them back. What has ended stays beside something new, as it may be
     /// what ends that. `None` if nothing remains that is new.
-    fn without_collected(&self, incoming: State, own: Option<&State>, now: Millis) -> Option<State> {
+    fn without_collected(&self, key: &FactKey, incoming: State, own: Option<&State>, now: Millis) -> Option<State> {
         if self.collected.is_empty() {
             return Some(incoming);
         }
-        let is_known = |cell: &Cell| self.collected.covers(&cell.dot);
+        // What is held came, but its key does not show it yet.
+        let is_held_back = self.quarantine.has(key);
+        let applied = self.progress.applied();
+        let is_known = |cell: &Cell| self.collected.covers(&cell.dot) && !(is_held_back && !applied.covers(&cell.dot));
         if !incoming.cells().iter().any(is_known) {
             return Some(incoming);
         }

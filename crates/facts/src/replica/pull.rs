@@ -19,14 +19,14 @@ impl<S: Storage> Replica<S> {
         let seen = self.progress.seen();
         let Some(status) = self.members.latest(from) else { return };
         let Some((origin, _)) = status.applied.iter().find(|(origin, seq)| *seq > seen.get(origin)) else { return };
-        let pull = Pull { applied: self.progress.applied().clone(), origin: origin.clone(), after: seen.get(origin) };
+        let pull = Pull { seen: self.progress.seen().clone(), origin: origin.clone(), after: seen.get(origin) };
         self.pulls.insert(from.clone(), now.plus(self.config.patience_ms));
         self.counts.pulls += 1;
         self.outbox.at_once(Effect::Send { to: from.clone(), message: Message::Pull(pull) });
     }
 
     pub(super) fn serve_pull(&mut self, to: &NodeId, pull: &Pull) -> Result<(), S::Error> {
-        if !pull.applied.covers_all(&self.collected) {
+        if !pull.seen.covers_all(&self.collected) {
             // What was deleted is not in the page, and the one who asks may still have it.
             let message = Message::Behind { collected: self.collected.clone() };
             self.outbox.at_once(Effect::Send { to: to.clone(), message });
@@ -70,8 +70,9 @@ impl<S: Storage> Replica<S> {
         let Page { origin, after, through, entries } = page;
         let (ahead, entries): (Vec<Entry>, Vec<Entry>) =
             entries.into_iter().partition(|entry| self.is_ahead(now, std::slice::from_ref(entry)));
+        let ahead = by_commit(ahead);
         let has_room = self.has_room(ahead.len());
-        let held = self.to_hold(from, ahead.into_iter().map(|entry| vec![entry]).collect());
+        let held = if has_room { self.to_hold(from, ahead) } else { Vec::new() };
         self.observe(now, &entries);
         self.counts.remote_entries += entries.len() as u64;
         let merged = self.merge(now, entries, None)?;
@@ -94,6 +95,12 @@ fn is_one_commit(origin: &Origin, (last, previous): (u64, &State), (seq, next): 
     };
     let times = (time_of(last, previous), time_of(seq, next));
     seq <= last.saturating_add(1) && !matches!(times, (Some(a), Some(b)) if a != b)
+}
+
+/// Neighbours of one time together, as they are of one commit.
+pub(super) fn by_commit(entries: Vec<Entry>) -> Vec<Vec<Entry>> {
+    let of_one = |a: &Entry, b: &Entry| a.state.hlc() == b.state.hlc();
+    entries.chunk_by(of_one).map(<[Entry]>::to_vec).collect()
 }
 
 /// About how many bytes it takes.

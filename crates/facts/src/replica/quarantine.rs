@@ -2,6 +2,8 @@
 //! writes stand above all later ones; and no write may be lost. So they wait until the clock reaches them, or until a
 //! person has them written anew.
 
+use std::collections::HashSet;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -40,7 +42,9 @@ pub struct HeldFact {
     /// What it is called in [`Replica::restamp`].
     pub number: u64,
     pub from: NodeId,
-    pub keys: Vec<FactKey>,
+    /// What came, and was not applied.
+    pub entries: Vec<Entry>,
+    /// When it is applied.
     pub hlc: Hlc,
 }
 
@@ -48,6 +52,8 @@ pub struct HeldFact {
 pub(super) struct Quarantine {
     held: Vec<(u64, Held)>,
     last: u64,
+    /// Of all that is held.
+    keys: HashSet<FactKey>,
 }
 
 impl Quarantine {
@@ -60,11 +66,21 @@ impl Quarantine {
             }
             quarantine.last = quarantine.last.max(number);
         }
+        quarantine.index();
         Ok(quarantine)
     }
 
     pub(super) fn caps(&self) -> Vec<(Origin, u64)> {
         self.held.iter().flat_map(|(_, held)| held.caps.clone()).collect()
+    }
+
+    pub(super) fn has(&self, key: &FactKey) -> bool {
+        self.keys.contains(key)
+    }
+
+    fn index(&mut self) {
+        let entries = self.held.iter().flat_map(|(_, held)| &held.entries);
+        self.keys = entries.map(|entry| entry.key.clone()).collect();
     }
 
     fn numbers(&self) -> Vec<u64> {
@@ -78,7 +94,7 @@ impl<S: Storage> Replica<S> {
         self.quarantine.held.iter().map(|(number, held)| HeldFact {
             number: *number,
             from: held.from.clone(),
-            keys: held.entries.iter().map(|entry| entry.key.clone()).collect(),
+            entries: held.entries.clone(),
             hlc: held.hlc(),
         })
     }
@@ -148,6 +164,7 @@ impl<S: Storage> Replica<S> {
             self.quarantine.last += 1;
             self.quarantine.held.push((self.quarantine.last, held));
         }
+        self.quarantine.index();
         self.progress.cap(self.quarantine.caps());
     }
 
@@ -209,6 +226,7 @@ impl<S: Storage> Replica<S> {
 
     fn forget_held(&mut self, number: u64) {
         self.quarantine.held.retain(|(other, _)| *other != number);
+        self.quarantine.index();
         self.progress.cap(self.quarantine.caps());
         self.progress_moved = true;
     }

@@ -13,7 +13,7 @@ use crate::{
         Alarm, Effect, Replica,
         digest::{BUCKETS, KEYS_LISTED_MAX},
         merge::Merged,
-        pull::size_of,
+        pull::{by_commit, size_of},
     },
     storage::Storage,
 };
@@ -110,7 +110,7 @@ impl<S: Storage> Replica<S> {
         let keys: Vec<FactKey> = entries.iter().map(|entry| &entry.key).chain(&absent).cloned().collect();
         let (ahead, entries): (Vec<Entry>, Vec<Entry>) =
             entries.into_iter().partition(|entry| self.is_ahead(now, std::slice::from_ref(entry)));
-        let held = self.to_hold(from, ahead.into_iter().map(|entry| vec![entry]).collect());
+        let held = self.to_hold(from, by_commit(ahead));
         self.observe(now, &entries);
         let merged = self.merge(now, entries, None)?;
         self.counts.repaired += merged.changes.len() as u64;

@@ -12,7 +12,12 @@ use crate::{
     clock::Millis,
     key::{FactKey, Pattern},
     message::{Entry, Fetch, Message, Part},
-    replica::{Effect, Replica, merge::Merged, pull::size_of, record},
+    replica::{
+        Effect, Replica,
+        merge::Merged,
+        pull::{by_commit, size_of},
+        record,
+    },
     state::State,
     storage::{Change, Storage},
 };
@@ -105,7 +110,11 @@ impl<S: Storage> Replica<S> {
             self.continue_fetching_from(now, from);
             return Ok(());
         }
-        self.take_keys(now, from, part.after, part.through.as_ref(), part.entries, &floor)?;
+        if !self.take_keys(now, from, part.after, part.through.as_ref(), part.entries, &floor)? {
+            // Without room to hold what is ahead it would be lost: later, then.
+            self.standing = Standing::Fetching(None);
+            return Ok(());
+        }
         match part.through {
             Some(through) => self.ask_on(now, through, (floor, collected)),
             None => self.finish_fetching(&floor, &collected)?,
@@ -123,7 +132,8 @@ impl<S: Storage> Replica<S> {
         self.outbox.at_once(Effect::Send { to, message: fetch });
     }
 
-    /// Makes what is between two keys what the member has there, and what the member does not know.
+    /// Makes what is between two keys what the member has there, and what the member does not know. `false`: nothing
+    /// was done, as there is no room for what has to be held.
     fn take_keys(
         &mut self,
         now: Millis,
@@ -132,11 +142,14 @@ impl<S: Storage> Replica<S> {
         through: Option<&FactKey>,
         entries: Vec<Entry>,
         floor: &VersionVector,
-    ) -> Result<(), S::Error> {
+    ) -> Result<bool, S::Error> {
         let theirs: HashSet<FactKey> = entries.iter().map(|entry| entry.key.clone()).collect();
         let (ahead, entries): (Vec<Entry>, Vec<Entry>) =
             entries.into_iter().partition(|entry| self.is_ahead(now, std::slice::from_ref(entry)));
-        let held = self.to_hold(from, ahead.into_iter().map(|entry| vec![entry]).collect());
+        if !self.has_room(ahead.len()) {
+            return Ok(false);
+        }
+        let held = self.to_hold(from, by_commit(ahead));
         self.observe(now, &entries);
         self.counts.remote_entries += entries.len() as u64;
         let merged = self.merge(now, entries, Some(floor))?;
@@ -145,7 +158,7 @@ impl<S: Storage> Replica<S> {
         let mut after = after;
         loop {
             let own = self.storage.keys(&Pattern::Every, after.as_ref(), self.config.limits.page_keys)?;
-            let Some(last) = own.last().cloned() else { return Ok(()) };
+            let Some(last) = own.last().cloned() else { return Ok(true) };
             let inside = |key: &&FactKey| through.is_none_or(|through| *key <= through);
             let absent = own.iter().filter(inside).filter(|key| !theirs.contains(*key));
             let mut merged = Merged::default();
@@ -154,7 +167,7 @@ impl<S: Storage> Replica<S> {
             }
             self.apply(now, merged, Vec::new(), None)?;
             if through.is_some_and(|through| last >= *through) {
-                return Ok(());
+                return Ok(true);
             }
             after = Some(last);
         }

@@ -45,7 +45,7 @@ impl Check<'_> {
         match message {
             Message::Write(write) => self.write(write),
             Message::Status(status) => self.vector(&status.applied).and_then(|()| self.vector(&status.collected)),
-            Message::Pull(pull) => self.vector(&pull.applied),
+            Message::Pull(pull) => self.vector(&pull.seen),
             Message::Page(page) => self.page(page),
             Message::Behind { collected } => self.vector(collected),
             Message::Fetch(_) => Ok(()),

@@ -78,7 +78,7 @@ impl World {
     }
 
     fn stop(&mut self, node: usize) {
-        if self.nodes[node].core.as_ref().is_some_and(|core| !core.storage().is_full) {
+        if self.nodes[node].core.as_ref().is_some_and(|core| !core.storage().is_full && !core.is_poisoned()) {
             self.flush(node);
             self.count(node);
             self.nodes[node].stop();

@@ -162,7 +162,7 @@ impl World {
 }
 
 /// The writes that a node has of a key, and what it knows of it.
-fn dots(core: &Core, key: &FactKey) -> (Vec<Dot>, weir_facts::VersionVector) {
+pub fn dots(core: &Core, key: &FactKey) -> (Vec<Dot>, weir_facts::VersionVector) {
     let state = core.storage().state(key).unwrap();
     let state = state.as_deref().cloned().unwrap_or_default();
     (state.cells().iter().map(|cell| cell.dot.clone()).collect(), state.context().clone())

@@ -21,8 +21,6 @@ pub struct Node {
     /// Removed by the others, and perhaps not aware of what they collected.
     pub is_outdated: bool,
     pub start: Start,
-    /// The latest its clock has been since it was opened.
-    pub clock_max: u64,
     /// Commits that clients wait for, with the writes' numbers in the ledger.
     pub waiting: Vec<(CommitNumber, Vec<usize>)>,
 }
@@ -52,21 +50,17 @@ impl Node {
             persist_ms: 10,
             is_outdated: false,
             start: Start::Founding,
-            clock_max: 0,
             waiting: Vec::new(),
         }
     }
 
-    pub fn clock(&mut self, now: u64) -> Millis {
-        let clock = now.saturating_add_signed(self.offset);
-        self.clock_max = self.clock_max.max(clock);
-        Millis(clock)
+    pub fn clock(&self, now: u64) -> Millis {
+        Millis(now.saturating_add_signed(self.offset))
     }
 
     pub fn open(&mut self, now: u64, rules: Arc<dyn Rules>, members: &[NodeId], random: &mut Random) {
         let Some(mut disk) = self.disk.take() else { return };
         disk.is_full = false;
-        self.clock_max = 0;
         let clock = self.clock(now);
         let config = config(&self.name, self.start);
         let core = Replica::open(disk, config, rules, members.to_vec(), random.next(), clock).unwrap();

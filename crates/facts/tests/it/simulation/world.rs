@@ -3,10 +3,11 @@ use std::{
     sync::Arc,
 };
 
-use weir_facts::{Alarm, Counts, Effect, EventKind, FactKey, Hlc, Rules};
+use weir_facts::{Alarm, Body, Counts, Dot, Effect, EventKind, FactKey, Hlc, Rules, message::Entry};
 
 use super::{
-    ledger::{Ledger, brief},
+    ledger::{Kind, Ledger, Record, brief},
+    load::dots,
     network::{Network, Weather},
     node::Node,
     random::Random,
@@ -279,13 +280,31 @@ impl World {
         }
         let clock = self.nodes[node].clock(self.now);
         let Some(core) = &mut self.nodes[node].core else { return };
-        let may = |keys: &[FactKey]| keys.iter().all(|key| matches!(key.namespace(), "lww" | "many"));
-        let Some(held) = core.held().find(|held| may(&held.keys)) else { return };
-        if core.restamp(clock, held.number).is_ok() {
-            self.seen.restamped += 1;
-            self.dead.retain(|key| !held.keys.contains(key));
-            self.restamped.extend(held.keys);
+        let may = |entry: &Entry| matches!(entry.key.namespace(), "lww" | "many");
+        let Some(held) = core.held().find(|held| held.entries.iter().all(may)) else { return };
+        let knew = core.applied().clone();
+        let before: Vec<_> = held.entries.iter().map(|entry| dots(core, &entry.key)).collect();
+        let Ok(written) = core.restamp(clock, held.number) else { return };
+        self.seen.restamped += 1;
+        let (origin, last) = written.cursor.iter().next().map(|(origin, seq)| (origin.clone(), seq)).unwrap();
+        let first = last + 1 - held.entries.len() as u64;
+        let mut numbers = Vec::new();
+        for ((seq, entry), (mut replaced, context)) in (first..).zip(held.entries).zip(before) {
+            self.dead.remove(&entry.key);
+            self.restamped.insert(entry.key.clone());
+            replaced.extend(entry.state.cells().iter().map(|cell| cell.dot.clone()));
+            let cell = entry.state.cells().iter().max_by_key(|cell| cell.hlc).unwrap();
+            let kind = match cell.body {
+                Body::Tombstone => Kind::Delete,
+                _ => Kind::Put { expires_at: cell.expires_at.map(|end| end.0) },
+            };
+            let (mut knew, dot) = (knew.clone(), Dot { origin: origin.clone(), seq });
+            knew.join(&context);
+            let record = Record { key: entry.key, kind, dot, acked: false, replaced, knew };
+            self.trace(&record.key, || format!("n{node} writes anew {record}"));
+            numbers.push(self.ledger.add(record));
         }
+        self.nodes[node].waiting.push((written.commit, numbers));
     }
 
     fn persisted(&mut self, node: usize) {
