@@ -12,6 +12,7 @@
 mod causality;
 mod clock;
 mod key;
+pub mod protocol;
 mod state;
 mod storage;
 mod strategy;
