@@ -16,6 +16,7 @@ pub mod protocol;
 mod state;
 mod storage;
 mod strategy;
+mod token;
 
 pub use self::{
     causality::{Dot, InvalidNodeId, NodeId, Origin, VersionVector},
@@ -24,4 +25,5 @@ pub use self::{
     state::{Body, Cell, Part, ReusedDot, State},
     storage::{Change, Commit, Storage},
     strategy::{Found, NotASet, Stamp, Strategy, View, WriteError},
+    token::{Caller, Grants, Holder, InvalidHolderName, InvalidTokenFile, NamespaceRule, Scope, Tokens, hashed_line},
 };
