@@ -15,6 +15,7 @@ mod head;
 mod json;
 mod limits;
 mod method;
+mod notification;
 mod params;
 mod reply;
 mod request;
@@ -32,9 +33,10 @@ pub use self::{
         QUERY_LIMIT_DEFAULT, QUERY_LIMIT_MAX, REQUESTS_MAX, TTL_SECONDS_MAX, VALUE_BYTES_MAX,
     },
     method::{Method, Plane},
+    notification::{ChangeKind, ChangeNotice, Notification},
     reply::{
-        Answer, Answers, ChangeKind, ChangeNotice, Count, Decision, DecisionOf, DecisionOutcome, Decisions, Deleted,
-        Effect, Entry, Hello, Json, Lookup, Notification, Outcome, PROTOCOL_VERSION, Reply, Written,
+        Answer, Answers, Count, Decision, DecisionOf, DecisionOutcome, Decisions, Deleted, Effect, Entry, Hello, Json,
+        Lookup, Outcome, PROTOCOL_VERSION, Reply, Written,
     },
     request::{
         Ack, BatchPut, Cursor, Delete, Evaluate, IfVersion, Incr, InvalidCursor, Operation, Put, Query, Request,

@@ -1,6 +1,8 @@
 //! A client's connection from its first byte to its last, as bytes in and bytes out. Who the client is, and what becomes
 //! of its requests, others decide.
 
+use std::sync::Arc;
+
 use super::{
     encoding::Encoding,
     error::ProtocolError,
@@ -76,7 +78,7 @@ enum State {
     Head,
     Deciding(Box<Head>),
     Body {
-        surface: Box<Surface>,
+        surface: Arc<Surface>,
         bytes: usize,
         content: Content,
     },
@@ -93,7 +95,7 @@ enum Content {
 
 #[derive(Debug)]
 struct Frames {
-    surface: Surface,
+    surface: Arc<Surface>,
     parser: FrameParser,
     /// Of a POST, the bytes of its body still to come.
     remaining: Option<usize>,
@@ -139,7 +141,7 @@ impl Connection {
     }
 
     /// The request whose head was told may go on, and finds these methods. Without a request it does nothing.
-    pub fn accept(&mut self, surface: Surface, out: &mut Vec<u8>) {
+    pub fn accept(&mut self, surface: Arc<Surface>, out: &mut Vec<u8>) {
         let State::Deciding(head) = std::mem::replace(&mut self.state, State::Head) else { return };
         let (encoding, is_kept_alive) = (head.answer, head.is_kept_alive);
         if head.expects_continue {
@@ -157,13 +159,13 @@ impl Connection {
                     greet(&surface, out);
                 }
                 let content = Content::Message { encoding: body, route };
-                self.state = State::Body { surface: Box::new(surface), bytes, content };
+                self.state = State::Body { surface, bytes, content };
                 return;
             }
             Asks::Shorthand { shorthand, body, body_bytes: bytes } => {
                 let route = Route::Shorthand { encoding, is_kept_alive };
                 let content = Content::Value { shorthand, encoding: body, route };
-                self.state = State::Body { surface: Box::new(surface), bytes, content };
+                self.state = State::Body { surface, bytes, content };
                 return;
             }
         };

@@ -232,7 +232,7 @@ pub fn write_frame(
     data: &str,
 ) -> Result<(), ProtocolError> {
     let data = encoding.frame_from_json(data)?;
-    if data.contains(['\n', '\r']) {
+    if data.as_bytes().contains(&b'\n') || data.as_bytes().contains(&b'\r') {
         return Err(ProtocolError::Internal);
     }
     let mut field = |name: &str, value: &str| {

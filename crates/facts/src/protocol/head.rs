@@ -135,8 +135,8 @@ pub fn read(bytes: &[u8], listener: Listener) -> Result<Head, RefusedHead> {
     let mut headers = [EMPTY_HEADER; HEADERS_MAX];
     let mut request = httparse::Request::new(&mut headers);
     match request.parse(bytes) {
-        Ok(Status::Complete(_)) => {}
-        Ok(Status::Partial) => return Err(refused(400, "the head of the request does not end")),
+        Ok(Status::Complete(end)) if end == bytes.len() => {}
+        Ok(_) => return Err(refused(400, "the head of the request does not end where its empty line is")),
         Err(httparse::Error::TooManyHeaders) => {
             return Err(refused(431, format!("a request has at most {HEADERS_MAX} headers")));
         }

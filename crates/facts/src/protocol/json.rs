@@ -7,7 +7,7 @@ use serde::{
     de::{DeserializeSeed, Error, MapAccess, SeqAccess, Visitor},
 };
 
-use super::{error::ProtocolError, limits::DEPTH_MAX};
+use super::{error::ProtocolError, limits::DEPTH_MAX, params::first_twice};
 
 /// Refuses text whose arrays and objects lie too deep in one another; it may be no JSON at all.
 pub(crate) fn check_depth(text: &str) -> Result<(), ProtocolError> {
@@ -65,12 +65,14 @@ pub(crate) fn without_comments(text: &str) -> Cow<'_, str> {
 /// twice in an object is refused, as readers differ on which of the two counts.
 pub(crate) fn compact<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
     let mut out = Vec::new();
-    Compact { out: &mut out, depth: 0 }.deserialize(from)?;
+    Compact { out: &mut out, names: &mut Vec::new(), depth: 0 }.deserialize(from)?;
     String::from_utf8(out).map_err(D::Error::custom)
 }
 
 struct Compact<'a> {
     out: &'a mut Vec<u8>,
+    /// Where in `out` the names are of the objects that have begun, the innermost last.
+    names: &'a mut Vec<Range<usize>>,
     depth: usize,
 }
 
@@ -136,7 +138,7 @@ impl<'de> Visitor<'de> for Compact<'_> {
             if before > begin {
                 self.out.push(b',');
             }
-            if seq.next_element_seed(Compact { out: self.out, depth })?.is_none() {
+            if seq.next_element_seed(Compact { out: &mut *self.out, names: &mut *self.names, depth })?.is_none() {
                 self.out.truncate(before);
                 self.out.push(b']');
                 return Ok(());
@@ -147,10 +149,10 @@ impl<'de> Visitor<'de> for Compact<'_> {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
         let depth = self.deeper()?;
         self.out.push(b'{');
-        let mut names: Vec<Range<usize>> = Vec::new();
+        let outer = self.names.len();
         loop {
             let before = self.out.len();
-            if !names.is_empty() {
+            if self.names.len() > outer {
                 self.out.push(b',');
             }
             let begin = self.out.len();
@@ -158,23 +160,19 @@ impl<'de> Visitor<'de> for Compact<'_> {
                 self.out.truncate(before);
                 break;
             }
-            names.push(begin..self.out.len());
+            self.names.push(begin..self.out.len());
             self.out.push(b':');
-            map.next_value_seed(Compact { out: &mut *self.out, depth })?;
+            map.next_value_seed(Compact { out: &mut *self.out, names: &mut *self.names, depth })?;
         }
         self.out.push(b'}');
-        match twice(self.out, names) {
-            Some(name) => Err(A::Error::custom(format!("the name {name} is twice in one object"))),
-            None => Ok(()),
+        let names = self.names.get(outer..).unwrap_or_default().iter();
+        if let Some(name) = first_twice(names.map(|range| self.out.get(range.clone()).unwrap_or_default())) {
+            let name: String = String::from_utf8_lossy(name).chars().take(80).collect();
+            return Err(A::Error::custom(format!("the name {name} is twice in one object")));
         }
+        self.names.truncate(outer);
+        Ok(())
     }
-}
-
-fn twice(out: &[u8], ranges: Vec<Range<usize>>) -> Option<String> {
-    let mut names: Vec<&[u8]> = ranges.into_iter().filter_map(|range| out.get(range)).collect();
-    names.sort_unstable();
-    let mut pairs = names.iter().zip(names.iter().skip(1));
-    pairs.find(|(a, b)| a == b).map(|(name, _)| String::from_utf8_lossy(name).chars().take(80).collect())
 }
 
 struct Name<'a>(&'a mut Vec<u8>);

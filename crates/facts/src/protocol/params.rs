@@ -4,7 +4,7 @@ use std::{borrow::Cow, fmt};
 
 use serde::{
     Deserialize, Deserializer,
-    de::{MapAccess, Visitor},
+    de::{IgnoredAny, MapAccess, SeqAccess, Visitor},
 };
 use serde_json::value::RawValue;
 
@@ -19,31 +19,23 @@ pub(crate) struct Params<'a> {
 }
 
 impl<'a> Params<'a> {
-    pub(crate) fn of_request(raw: Option<&'a RawValue>) -> Result<Params<'a>, ProtocolError> {
-        match raw {
-            Some(raw) => Params::object(raw, "params", String::new()),
-            None => Ok(Params { path: String::new(), members: Vec::new() }),
-        }
+    pub(crate) fn of_request(given: Option<Given<'a>>) -> Result<Params<'a>, ProtocolError> {
+        Params::object(given.unwrap_or(Given::Object(Vec::new())), || "params".to_owned(), String::new())
     }
 
     /// The object that is the `index`th of the list `name`.
-    pub(crate) fn of_element(raw: &'a RawValue, name: &str, index: usize) -> Result<Params<'a>, ProtocolError> {
-        let field = format!("{name}[{index}]");
-        Params::object(raw, &field, format!("{field}."))
+    pub(crate) fn of_element(given: Given<'a>, name: &str, index: usize) -> Result<Params<'a>, ProtocolError> {
+        Params::object(given, || format!("{name}[{index}]"), format!("{name}[{index}]."))
     }
 
-    fn object(raw: &'a RawValue, field: &str, path: String) -> Result<Params<'a>, ProtocolError> {
-        if !raw.get().starts_with('{') {
-            return Err(ProtocolError::field(field, "must be an object"));
+    fn object(given: Given<'a>, field: impl Fn() -> String, path: String) -> Result<Params<'a>, ProtocolError> {
+        let Given::Object(members) = given else {
+            return Err(ProtocolError::field(field(), "must be an object"));
+        };
+        match first_twice(members.iter().map(|(name, _)| &**name)) {
+            Some(name) => Err(ProtocolError::field(format!("{path}{}", shortened(name)), "is there twice")),
+            None => Ok(Params { path, members }),
         }
-        let Members(members) =
-            serde_json::from_str(raw.get()).map_err(|error| ProtocolError::Parse(error.to_string()))?;
-        let mut names: Vec<&str> = members.iter().map(|(name, _)| &**name).collect();
-        names.sort_unstable();
-        if let Some((name, _)) = names.iter().zip(names.iter().skip(1)).find(|(a, b)| a == b) {
-            return Err(ProtocolError::field(format!("{path}{}", shortened(name)), "is there twice"));
-        }
-        Ok(Params { path, members })
     }
 
     /// The path of a parameter of this object.
@@ -98,33 +90,81 @@ pub(crate) fn shortened(text: &str) -> String {
     text.chars().take(80).collect()
 }
 
-struct Members<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
+/// The first that comes a second time, in the order of the alphabet where there are many.
+pub(crate) fn first_twice<T: Ord + Copy>(all: impl ExactSizeIterator<Item = T> + Clone) -> Option<T> {
+    if all.len() <= 8 {
+        return all
+            .clone()
+            .enumerate()
+            .find(|(at, one)| all.clone().take(*at).any(|other| other == *one))
+            .map(|(_, one)| one);
+    }
+    let mut sorted: Vec<T> = all.collect();
+    sorted.sort_unstable();
+    sorted.iter().zip(sorted.iter().skip(1)).find(|(a, b)| a == b).map(|(one, _)| *one)
+}
 
-impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Members<'a>, D::Error> {
-        from.deserialize_map(MembersVisitor).map(Members)
+/// What stands where an object is to be, with the object's members unread.
+#[derive(Debug)]
+pub(crate) enum Given<'a> {
+    Object(Vec<(Cow<'a, str>, &'a RawValue)>),
+    Other,
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Given<'a> {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Given<'a>, D::Error> {
+        from.deserialize_any(GivenVisitor)
     }
 }
 
-struct MembersVisitor;
+struct GivenVisitor;
 
 /// A name as it stands, without a copy where it has no escapes.
 #[derive(Deserialize)]
 struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
 
-impl<'de> Visitor<'de> for MembersVisitor {
-    type Value = Vec<(Cow<'de, str>, &'de RawValue)>;
+impl<'de> Visitor<'de> for GivenVisitor {
+    type Value = Given<'de>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an object")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Given<'de>, A::Error> {
         let mut members = Vec::new();
         while let Some((Name(name), value)) = map.next_entry()? {
             members.push((name, value));
         }
-        Ok(members)
+        Ok(Given::Object(members))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Given<'de>, A::Error> {
+        while seq.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(Given::Other)
+    }
+
+    fn visit_unit<E>(self) -> Result<Given<'de>, E> {
+        Ok(Given::Other)
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<Given<'de>, E> {
+        Ok(Given::Other)
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<Given<'de>, E> {
+        Ok(Given::Other)
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<Given<'de>, E> {
+        Ok(Given::Other)
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<Given<'de>, E> {
+        Ok(Given::Other)
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<Given<'de>, E> {
+        Ok(Given::Other)
     }
 }
 
@@ -137,6 +177,6 @@ pub(crate) fn number(raw: &RawValue) -> Result<u64, String> {
     serde_json::from_str(raw.get()).map_err(|_| "must be a whole number, not negative".to_owned())
 }
 
-pub(crate) fn list(raw: &RawValue) -> Result<Vec<&RawValue>, String> {
+pub(crate) fn list<'a, T: Deserialize<'a>>(raw: &'a RawValue) -> Result<Vec<T>, String> {
     serde_json::from_str(raw.get()).map_err(|_| "must be a list".to_owned())
 }

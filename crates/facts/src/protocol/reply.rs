@@ -1,6 +1,6 @@
 //! What clients are told: results, errors and notifications, and how they are written.
 
-use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
+use std::{borrow::Cow, collections::BTreeMap};
 
 use serde::{Serialize, Serializer};
 use serde_json::{Value, value::RawValue};
@@ -32,7 +32,7 @@ impl Json {
     /// # Errors
     /// [`ProtocolError::Internal`]: it is not JSON, or more than a line.
     pub fn of_text(text: String) -> Result<Json, ProtocolError> {
-        if text.contains(['\n', '\r']) {
+        if text.as_bytes().contains(&b'\n') || text.as_bytes().contains(&b'\r') {
             return Err(ProtocolError::Internal);
         }
         RawValue::from_string(text).map(Json::Text).map_err(|_| ProtocolError::Internal)
@@ -187,6 +187,9 @@ pub struct Decision {
     /// Of the data that it was made on.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cursor: Option<Cursor>,
+    /// A hash of the policies that it was made by: with equal policies, data and context it is made again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub policy_root: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub staleness_ms: Option<u64>,
 }
@@ -222,7 +225,8 @@ pub enum DecisionOutcome {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Hello {
     pub protocol_version: &'static str,
-    pub capabilities: &'static [&'static str],
+    /// Without what is switched off.
+    pub capabilities: Vec<&'static str>,
     pub encodings: [&'static str; 2],
     pub server_version: String,
     pub feature_flags: BTreeMap<String, bool>,
@@ -233,7 +237,7 @@ impl Hello {
     pub fn new(surface: &Surface) -> Hello {
         Hello {
             protocol_version: PROTOCOL_VERSION,
-            capabilities: surface.plane.capabilities(),
+            capabilities: surface.plane.capabilities().iter().copied().filter(|name| surface.has(name)).collect(),
             encodings: [Encoding::Json.name(), Encoding::MessagePack.name()],
             server_version: surface.server_version.clone(),
             feature_flags: surface.feature_flags.clone(),
@@ -241,55 +245,12 @@ impl Hello {
     }
 }
 
-/// What subscribers are told.
-#[derive(Debug, Clone)]
-pub enum Notification {
-    Change(ChangeNotice),
-    PolicyUpdated { policy: String, version: String },
-}
-
-/// A change of facts. What does not apply is left out.
-#[derive(Debug, Clone, Serialize)]
-pub struct ChangeNotice {
-    #[serde(rename = "type")]
-    pub kind: ChangeKind,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub key: Option<FactKey>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub value: Option<Json>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub version: Option<Hlc>,
-    #[serde(serialize_with = "seconds")]
-    pub timestamp: Millis,
-    /// Also the `id` of the frame, where browsers look for it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub cursor: Option<Cursor>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub source_instance: Option<Arc<str>>,
-    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "maybe_seconds")]
-    pub expires_at: Option<Millis>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub subscription: Option<Arc<str>>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum ChangeKind {
-    Update,
-    Delete,
-    Expire,
-    /// The value lost against a write that did not know of it, and is kept in the history.
-    Conflict,
-    /// Changes were left out: read again what matters.
-    Reset,
-}
-
-fn seconds<S: Serializer>(time: &Millis, serializer: S) -> Result<S::Ok, S::Error> {
+pub(super) fn seconds<S: Serializer>(time: &Millis, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_u64(time.seconds())
 }
 
 #[allow(clippy::ref_option, reason = "as serde calls it")]
-fn maybe_seconds<S: Serializer>(time: &Option<Millis>, serializer: S) -> Result<S::Ok, S::Error> {
+pub(super) fn maybe_seconds<S: Serializer>(time: &Option<Millis>, serializer: S) -> Result<S::Ok, S::Error> {
     time.map(Millis::seconds).serialize(serializer)
 }
 
@@ -320,13 +281,6 @@ struct Response<'a> {
     result: Option<&'a Reply>,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<&'a ProtocolError>,
-}
-
-#[derive(Serialize)]
-struct Notice<'a, T> {
-    jsonrpc: &'static str,
-    method: &'static str,
-    params: &'a T,
 }
 
 impl Serialize for Answer {
@@ -372,43 +326,6 @@ impl Answers {
 }
 
 /// JSON text cannot fail to be written: names are text and numbers finite.
-fn json_of(what: &impl Serialize) -> String {
+pub(super) fn json_of(what: &impl Serialize) -> String {
     serde_json::to_string(what).unwrap_or_default()
-}
-
-impl Hello {
-    /// Appends it as a frame, always in JSON: nothing was agreed on yet.
-    ///
-    /// # Errors
-    /// As [`write_frame`].
-    pub fn write_frame(&self, out: &mut Vec<u8>) -> Result<(), ProtocolError> {
-        let json = json_of(&Notice { jsonrpc: "2.0", method: "hello", params: self });
-        write_frame(out, "hello", None, Encoding::Json, &json)
-    }
-}
-
-impl Notification {
-    /// Appends it as a frame.
-    ///
-    /// # Errors
-    /// As [`write_frame`].
-    pub fn write_frame(&self, out: &mut Vec<u8>, encoding: Encoding) -> Result<(), ProtocolError> {
-        #[derive(Serialize)]
-        struct Policy<'a> {
-            policy: &'a str,
-            version: &'a str,
-        }
-        match self {
-            Notification::Change(change) => {
-                let json = json_of(&Notice { jsonrpc: "2.0", method: "notification", params: change });
-                let cursor = change.cursor.as_ref().map(Cursor::as_str);
-                write_frame(out, "data-changed", cursor, encoding, &json)
-            }
-            Notification::PolicyUpdated { policy, version } => {
-                let params = Policy { policy, version };
-                let json = json_of(&Notice { jsonrpc: "2.0", method: "notification", params: &params });
-                write_frame(out, "policy-updated", None, encoding, &json)
-            }
-        }
-    }
 }

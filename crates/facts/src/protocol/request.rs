@@ -6,14 +6,14 @@ mod policies;
 use std::sync::Arc;
 
 pub(crate) use self::facts::{checked_ack, checked_ttl, checked_version, value};
-use serde_json::{Map, Value, value::RawValue};
+use serde_json::{Map, Value};
 
 use super::{
     Id,
     error::ProtocolError,
     limits::NAME_BYTES_MAX,
     method::{Method, Plane},
-    params::{Params, text},
+    params::{Given, Params, text},
 };
 use crate::{
     clock::Hlc,
@@ -224,8 +224,8 @@ impl serde::Serialize for Cursor {
 impl Request {
     /// # Errors
     /// [`ProtocolError::InvalidParams`], or [`ProtocolError::TooLarge`].
-    pub(crate) fn read(plane: Plane, method: Method, raw: Option<&RawValue>) -> Result<Request, ProtocolError> {
-        let mut params = Params::of_request(raw)?;
+    pub(crate) fn read(plane: Plane, method: Method, given: Option<Given<'_>>) -> Result<Request, ProtocolError> {
+        let mut params = Params::of_request(given)?;
         let read = &mut params;
         let request = match method {
             // An older form of the protocol had clients say what they can.

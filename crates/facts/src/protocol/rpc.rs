@@ -13,7 +13,7 @@ use super::{
     json,
     limits::{ID_BYTES_MAX, REQUESTS_MAX},
     method::{Method, Plane},
-    params::shortened,
+    params::{Given, shortened},
     request::Request,
 };
 
@@ -96,6 +96,11 @@ pub struct Surface {
 }
 
 impl Surface {
+    /// Whether what has this name is not switched off.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.feature_flags.get(name) != Some(&false)
+    }
+
     /// # Errors
     /// [`ProtocolError::MethodNotFound`].
     pub fn method(&self, name: &str) -> Result<Method, ProtocolError> {
@@ -104,7 +109,7 @@ impl Surface {
         if !method.planes().contains(&self.plane) {
             return Err(not_found(method.hint(self.plane)));
         }
-        if self.feature_flags.get(name) == Some(&false) {
+        if !self.has(name) {
             return Err(not_found(Some("it is switched off")));
         }
         Ok(method)
@@ -172,7 +177,7 @@ struct Envelope<'a> {
     #[serde(borrow)]
     method: Option<&'a RawValue>,
     #[serde(borrow)]
-    params: Option<&'a RawValue>,
+    params: Option<Given<'a>>,
 }
 
 fn read_one(surface: &Surface, text: &str, frame_id: Id) -> Result<Call, Refused> {
@@ -188,7 +193,7 @@ fn read_one(surface: &Surface, text: &str, frame_id: Id) -> Result<Call, Refused
             return Err(Refused { id: frame_id, error });
         }
     };
-    match request(surface, &envelope) {
+    match request(surface, envelope) {
         Ok(request) => Ok(Call { id, request }),
         Err(error) => Err(Refused { id, error }),
     }
@@ -207,7 +212,7 @@ fn envelope(text: &str) -> Result<Envelope<'_>, ProtocolError> {
     }
 }
 
-fn request(surface: &Surface, envelope: &Envelope<'_>) -> Result<Request, ProtocolError> {
+fn request(surface: &Surface, envelope: Envelope<'_>) -> Result<Request, ProtocolError> {
     let invalid = |detail: &str| ProtocolError::InvalidRequest(detail.to_owned());
     if envelope.jsonrpc.is_some_and(|version| version.get() != r#""2.0""#) {
         return Err(invalid("`jsonrpc` must be \"2.0\", or left out"));

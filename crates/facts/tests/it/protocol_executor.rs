@@ -1,6 +1,9 @@
 //! A connection served by a script: real reading, tokens and grants, and a store that writes versions as it is told.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    sync::Arc,
+};
 
 use serde_json::Value;
 use weir_facts::{
@@ -45,17 +48,17 @@ pub fn grants() -> Grants {
     }
 }
 
-pub fn surface(plane: Plane) -> Surface {
+pub fn surface(plane: Plane) -> Arc<Surface> {
     let flags: &[(&str, bool)] = match plane {
         Plane::Data => &[("incr", true), ("query", false), ("transaction", true)],
         Plane::Evaluation => &[("policy_versioning", true), ("streaming_enabled", true), ("tree_enumeration", true)],
         Plane::Control => &[],
     };
-    Surface {
+    Arc::new(Surface {
         plane,
         feature_flags: flags.iter().map(|(name, on)| ((*name).to_owned(), *on)).collect(),
         server_version: "0.1.0".to_owned(),
-    }
+    })
 }
 
 struct Stored {
@@ -190,6 +193,7 @@ fn decide(evaluate: &Evaluate) -> Result<Decision, ProtocolError> {
             reason: "Requires 2 senior engineer approvals".to_owned(),
             evaluation_time_us: 150,
             cursor: None,
+            policy_root: None,
             staleness_ms: None,
         }),
     }
@@ -213,7 +217,7 @@ pub struct Session {
     tokens: Tokens,
     grants: Grants,
     caller: Caller,
-    surface: Surface,
+    surface: Arc<Surface>,
     pub store: Store,
     pub is_ended: bool,
 }
@@ -244,7 +248,7 @@ impl Session {
                     match caller.and_then(|caller| Grants::admit(&caller, head.plane).map(|()| caller)) {
                         Ok(caller) => {
                             self.caller = caller;
-                            self.connection.accept(self.surface.clone(), &mut out);
+                            self.connection.accept(Arc::clone(&self.surface), &mut out);
                         }
                         Err(error) => self.connection.refuse(error, &mut out),
                     }

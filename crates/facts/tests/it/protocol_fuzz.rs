@@ -4,11 +4,15 @@
 use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
-use weir_facts::protocol::{
-    Encoding, FRAME_BYTES_MAX, Frame, FrameParser, Listener, Plane, ProtocolError, write_frame,
+use weir_facts::{
+    Holder, Tokens,
+    protocol::{
+        Bearer, Call, Encoding, FRAME_BYTES_MAX, Frame, FrameEncoding, FrameParser, HANDSHAKE, Listener, Message,
+        Plane, ProtocolError, Request, read_body, write_frame,
+    },
 };
 
-use crate::protocol_executor::Session;
+use crate::protocol_executor::{NOW, Session, surface};
 
 /// All frames of the pieces, and whether the parser refused to go on.
 fn frames<'a>(bytes_max: usize, pieces: impl Iterator<Item = &'a [u8]>) -> (Vec<Frame>, bool) {
@@ -255,13 +259,12 @@ fn check_output(out: &[u8]) {
         return;
     }
     assert!(out.starts_with(b"HTTP/1.1 "), "{}", String::from_utf8_lossy(out));
-    let handshake = weir_facts::protocol::HANDSHAKE;
-    let Some(begin) = out.windows(handshake.len()).position(|window| window == handshake) else { return };
-    let (found, is_refused) = frames(usize::MAX / 8, [&out[begin + handshake.len()..]].into_iter());
+    let Some(begin) = out.windows(HANDSHAKE.len()).position(|window| window == HANDSHAKE) else { return };
+    let (found, is_refused) = frames(usize::MAX / 8, [&out[begin + HANDSHAKE.len()..]].into_iter());
     assert!(!is_refused && found.first().is_some_and(|frame| frame.event.as_deref() == Some("hello")));
     for frame in found {
         assert!(!frame.is_spread && !frame.data.contains(&b'\n'), "{frame:?}");
-        if let weir_facts::protocol::FrameEncoding::Known(encoding) = frame.encoding {
+        if let FrameEncoding::Known(encoding) = frame.encoding {
             let json = encoding.frame_to_json(&frame.data).unwrap();
             let message: serde_json::Value = serde_json::from_str(&json).unwrap();
             let first = message.get(0).unwrap_or(&message);
@@ -322,4 +325,80 @@ fn no_bytes_confuse_a_connection() {
     let rounds = round.0 - begin;
     assert!(answered > 0, "no conversation of {rounds} got anywhere");
     eprintln!("{rounds} conversations, {answered} with long answers");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+    /// A value is the same however often it is written, read and written again.
+    #[test]
+    fn values_stay_what_they_are(number in any::<f64>().prop_filter("finite", |number| number.is_finite()), text in any::<String>()) {
+        let value = serde_json::json!({ "number": number, "text": [text, null, { "": true }] });
+        let request = serde_json::json!({ "method": "put", "params": { "key": "a.b", "value": value } }).to_string();
+        let read = |text: &str| match read_body(&surface(Plane::Data), Encoding::Json, text.as_bytes()) {
+            Message::One(Ok(Call { request: Request::Put(put), .. })) => put.value,
+            other => panic!("{other:?}"),
+        };
+        let stored = read(&request);
+        prop_assert_eq!(&*stored, value.to_string());
+        let again = format!(r#"{{"method":"put","params":{{"key":"a.b","value":{stored}}}}}"#);
+        prop_assert_eq!(&stored, &read(&again));
+        let packed = Encoding::MessagePack.from_json(&stored).unwrap();
+        prop_assert_eq!(&*stored, &*Encoding::MessagePack.to_json(&packed).unwrap());
+    }
+
+    #[test]
+    fn no_message_pack_is_too_odd(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+        if let Ok(text) = Encoding::MessagePack.to_json(&bytes) {
+            prop_assert!(serde_json::from_str::<serde_json::Value>(&text).is_ok(), "{}", text);
+        }
+        let _ = read_body(&surface(Plane::Data), Encoding::MessagePack, &bytes);
+    }
+
+    #[test]
+    fn no_token_file_is_too_odd(file in "(ipe_(admin|service|app)_|sha256:|expires=|#|[a-f0-9]{64}|[a-z_ \n-]){0,8}") {
+        let mut tokens = Tokens::default();
+        let _ = tokens.set(Holder::Admin, &file);
+        for line in file.lines() {
+            if let Some(holder) = tokens.verify(&Bearer::new(line), NOW) {
+                prop_assert_eq!(holder, Holder::Admin);
+                prop_assert!(line.starts_with("ipe_admin_"));
+            }
+        }
+    }
+}
+
+/// The request in MessagePack that the JSON is.
+fn packed(json: &str) -> Vec<u8> {
+    Encoding::MessagePack.from_json(json).unwrap().into_owned()
+}
+
+#[test]
+fn message_pack_is_answered_in_message_pack() {
+    let mut session = Session::new(Listener::Socket(Plane::Data));
+    session.store.stamps.push_back((42, 1_698_765_432));
+    let token = "Authorization: Bearer ipe_service_deploy_0123456789abcdef\r\n";
+    let body = packed(r#"{"id":7,"method":"put","params":{"key":"approvals.a","value":{"n":[1,2.5,null]}}}"#);
+    let head = format!(
+        "POST / HTTP/1.1\r\n{token}Content-Type: application/msgpack\r\nAccept: application/msgpack\r\nContent-Length: {}\r\n\r\n",
+        body.len()
+    );
+    let out = session.receive(&[head.as_bytes(), &body].concat());
+    let expected =
+        packed(r#"{"jsonrpc":"2.0","id":7,"result":{"key":"approvals.a","version":42,"updated_at":1698765432}}"#);
+    let head =
+        format!("HTTP/1.1 200 OK\r\nContent-Type: application/msgpack\r\nContent-Length: {}\r\n\r\n", expected.len());
+    assert_eq!(out, [head.as_bytes(), &expected].concat());
+
+    session.receive(format!("GET /data HTTP/1.1\r\nUpgrade: ipe/1.0\r\n{token}\r\n").as_bytes());
+    let mut request = Vec::new();
+    let json = r#"{"method":"get","params":{"key":"approvals.a"}}"#;
+    write_frame(&mut request, "get", Some("r1"), Encoding::MessagePack, json).unwrap();
+    let (answers, _) = frames(FRAME_BYTES_MAX, [session.receive(&request).as_slice()].into_iter());
+    let [answer] = answers.as_slice() else { panic!("{answers:?}") };
+    assert_eq!((answer.id.as_deref(), answer.encoding), (Some("r1"), FrameEncoding::Known(Encoding::MessagePack)));
+    assert_eq!(
+        Encoding::MessagePack.frame_to_json(&answer.data).unwrap(),
+        r#"{"jsonrpc":"2.0","id":"r1","result":{"key":"approvals.a","value":{"n":[1,2.5,null]},"version":42,"updated_at":1698765432}}"#
+    );
 }

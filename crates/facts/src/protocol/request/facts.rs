@@ -1,5 +1,6 @@
 use std::{collections::HashSet, sync::Arc};
 
+use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::{Ack, BatchPut, Cursor, Delete, IfVersion, Incr, Operation, Put, Query, Subscribe, Transaction};
@@ -105,7 +106,7 @@ impl Delete {
 }
 
 /// A list with one element or more, not too many.
-pub(super) fn batch<'a>(params: &mut Params<'a>, name: &str) -> Result<Vec<&'a RawValue>, ProtocolError> {
+pub(super) fn batch<'a, T: Deserialize<'a>>(params: &mut Params<'a>, name: &str) -> Result<Vec<T>, ProtocolError> {
     let elements = params.required(name, list)?;
     if elements.len() > BATCH_MAX {
         return Err(ProtocolError::TooLarge { what: Part::Batch, max: BATCH_MAX });
@@ -131,8 +132,8 @@ impl BatchPut {
     pub(super) fn read(params: &mut Params<'_>) -> Result<BatchPut, ProtocolError> {
         let (atomic, ack) = (params.flag("atomic")?, ack(params)?);
         let elements = batch(params, "entries")?.into_iter().enumerate();
-        let entries = elements.map(|(index, raw)| {
-            let mut entry = Params::of_element(raw, "entries", index)?;
+        let entries = elements.map(|(index, given)| {
+            let mut entry = Params::of_element(given, "entries", index)?;
             let put = Put { ack, ..Put::read(&mut entry)? };
             entry.end().map(|()| put)
         });
@@ -146,8 +147,8 @@ impl Transaction {
     pub(super) fn read(params: &mut Params<'_>) -> Result<Transaction, ProtocolError> {
         let ack = ack(params)?;
         let elements = batch(params, "operations")?.into_iter().enumerate();
-        let operations = elements.map(|(index, raw)| {
-            let mut entry = Params::of_element(raw, "operations", index)?;
+        let operations = elements.map(|(index, given)| {
+            let mut entry = Params::of_element(given, "operations", index)?;
             let operation = match entry.required("op", text)?.as_str() {
                 "put" => Operation::Put(Put { ack, ..Put::read(&mut entry)? }),
                 "delete" => Operation::Delete(Delete { ack, ..Delete::read(&mut entry)? }),

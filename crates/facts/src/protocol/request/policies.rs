@@ -47,8 +47,8 @@ impl Evaluate {
 
 pub(super) fn evaluations(params: &mut Params<'_>) -> Result<Vec<(Id, Evaluate)>, ProtocolError> {
     let elements = facts::batch(params, "evaluations")?.into_iter().enumerate();
-    let evaluations = elements.map(|(index, raw)| {
-        let mut entry = Params::of_element(raw, "evaluations", index)?;
+    let evaluations = elements.map(|(index, given)| {
+        let mut entry = Params::of_element(given, "evaluations", index)?;
         let id = entry.optional("id", Id::read)?.unwrap_or_default();
         let evaluation = Evaluate::read(&mut entry)?;
         entry.end().map(|()| (id, evaluation))

@@ -122,6 +122,9 @@ fn methods_belong_to_planes() {
     let off = Surface { feature_flags: [("incr".to_owned(), false)].into(), ..surface(Plane::Data) };
     assert_eq!(off.method("incr").unwrap_err().code(), -32601);
     assert!(off.method("put").is_ok());
+    let off = Surface { feature_flags: [("subscribe".to_owned(), false)].into(), ..surface(Plane::Data) };
+    let capabilities = super::super::Hello::new(&off).capabilities;
+    assert_eq!(capabilities, ["put", "get", "delete", "batch-put", "batch-get"]);
 }
 
 #[test]
