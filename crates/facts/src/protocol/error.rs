@@ -232,3 +232,53 @@ impl Serialize for ProtocolError {
         object.end()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+    use super::*;
+
+    #[test]
+    fn every_code_has_its_message_data_and_status() {
+        let check = |error: ProtocolError, json: &str, status: u16| {
+            assert_eq!(serde_json::to_string(&error).unwrap(), json);
+            assert_eq!(error.http_status(), status, "{json}");
+            assert!(!error.to_string().ends_with('.'), "{error}");
+        };
+        let text = |text: &str| text.to_owned();
+        let json = r#"{"code":-32700,"message":"Parse error","data":{"detail":"x"}}"#;
+        check(ProtocolError::Parse(text("x")), json, 400);
+        let json = r#"{"code":-32600,"message":"Invalid request","data":{"detail":"x"}}"#;
+        check(ProtocolError::InvalidRequest(text("x")), json, 400);
+        let json = r#"{"code":-32601,"message":"Method not found","data":{"method":"x"}}"#;
+        check(ProtocolError::MethodNotFound { method: text("x"), hint: None }, json, 405);
+        let json = r#"{"code":-32602,"message":"Invalid params","data":{"field":"ttl","detail":"x"}}"#;
+        check(ProtocolError::field("ttl", "x"), json, 400);
+        check(ProtocolError::Internal, r#"{"code":-32603,"message":"Internal error"}"#, 500);
+        let json = r#"{"code":-32000,"message":"Policy not found","data":{"path":"x"}}"#;
+        check(ProtocolError::PolicyNotFound { path: text("x") }, json, 404);
+        let json = r#"{"code":-32001,"message":"Policy compilation failed","data":{"path":"x","detail":"y"}}"#;
+        check(ProtocolError::CompileFailed { path: text("x"), detail: text("y") }, json, 422);
+        let json = r#"{"code":-32002,"message":"Evaluation error","data":{"detail":"x"}}"#;
+        check(ProtocolError::EvaluationFailed(text("x")), json, 422);
+        let json = r#"{"code":-32003,"message":"Unauthorized","data":{"reason":"writer","namespace":"approvals"}}"#;
+        let namespace = Some(text("approvals"));
+        check(ProtocolError::Unauthorized { reason: Refusal::Writer, namespace }, json, 403);
+        let json = r#"{"code":-32003,"message":"Unauthorized","data":{"reason":"token"}}"#;
+        check(ProtocolError::Unauthorized { reason: Refusal::Token, namespace: None }, json, 401);
+        let json = r#"{"code":-32004,"message":"Key not found","data":{"key":"a.b"}}"#;
+        check(ProtocolError::KeyNotFound { key: text("a.b") }, json, 404);
+        let json = r#"{"code":-32005,"message":"Version conflict","data":{"key":"a.b","expected":0,"version":42}}"#;
+        check(ProtocolError::VersionConflict { key: text("a.b"), expected: 0, version: 42 }, json, 409);
+        let json = r#"{"code":-32006,"message":"Payload too large","data":{"what":"value","max":262144}}"#;
+        check(ProtocolError::TooLarge { what: Part::Value, max: 262_144 }, json, 413);
+        let json = r#"{"code":-32007,"message":"Rate limited","data":{"retry_after_ms":1500}}"#;
+        check(ProtocolError::RateLimited { retry_after_ms: 1_500 }, json, 429);
+        let json = r#"{"code":-32008,"message":"Timeout","data":{"after_ms":30000}}"#;
+        check(ProtocolError::Timeout { after_ms: 30_000 }, json, 504);
+        let json = r#"{"code":-32009,"message":"Overloaded","data":{"retry_after_ms":5}}"#;
+        check(ProtocolError::Overloaded { retry_after_ms: 5 }, json, 503);
+        let json = r#"{"code":-32010,"message":"Storage error","data":{"detail":"x"}}"#;
+        check(ProtocolError::Storage(text("x")), json, 503);
+    }
+}

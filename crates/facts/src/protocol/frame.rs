@@ -19,15 +19,15 @@ pub struct Frame {
     pub event: Option<String>,
     pub id: Option<String>,
     pub data: Vec<u8>,
-    /// `Err` with the name of one that is not known.
     pub encoding: FrameEncoding,
-    /// Whether data went on in lines without `data:`; such data may have comments.
+    /// Whether data went on in lines without `data:`; such JSON may have `//` comments.
     pub is_spread: bool,
 }
 
 /// What a frame's field `data-encoding` says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FrameEncoding {
+    /// JSON where the field is missing.
     Known(Encoding),
     Unknown,
 }

@@ -9,6 +9,9 @@ use serde::{
 
 use super::{error::ProtocolError, limits::DEPTH_MAX, params::first_twice};
 
+/// How much deeper than a request an answer may be: a value lies deeper in a list of entries than it did in a `put`.
+const AROUND: usize = 8;
+
 /// Refuses text whose arrays and objects lie too deep in one another; it may be no JSON at all.
 pub(crate) fn check_depth(text: &str) -> Result<(), ProtocolError> {
     let (mut depth, mut in_string, mut escaped) = (0_usize, false, false);
@@ -82,7 +85,7 @@ impl Compact<'_> {
     }
 
     fn deeper<E: Error>(&self) -> Result<usize, E> {
-        (self.depth < DEPTH_MAX).then_some(self.depth + 1).ok_or_else(|| E::custom(too_deep()))
+        (self.depth < DEPTH_MAX + AROUND).then_some(self.depth + 1).ok_or_else(|| E::custom(too_deep()))
     }
 }
 
@@ -228,7 +231,7 @@ mod tests {
         check(r#""\ud800""#, "hex escape");
         check(r#""\ud800\u0061""#, "surrogate");
         check("1e999", "out of range");
-        check(&"[".repeat(65), "at most 64 deep");
+        check(&"[".repeat(DEPTH_MAX + AROUND + 1), "at most 64 deep");
     }
 
     #[test]

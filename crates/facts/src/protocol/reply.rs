@@ -329,3 +329,6 @@ impl Answers {
 pub(super) fn json_of(what: &impl Serialize) -> String {
     serde_json::to_string(what).unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests;
