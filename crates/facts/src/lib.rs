@@ -14,12 +14,14 @@ mod clock;
 mod key;
 mod memory;
 pub mod message;
+pub mod protocol;
 mod replica;
 mod seal;
 mod state;
 mod storage;
 mod store;
 mod strategy;
+mod token;
 
 pub use self::{
     causality::{Dot, InvalidNodeId, NodeId, Origin, VersionVector},
@@ -36,4 +38,5 @@ pub use self::{
     storage::{Change, Commit, Storage},
     store::{Checked, FactStore, Finding, Loss, Reader, Rewritten, Settings, StoreError, Syncer},
     strategy::{Found, NotASet, Stamp, Strategy, View, WriteError},
+    token::{Caller, Grants, Holder, InvalidHolderName, InvalidTokenFile, NamespaceRule, Scope, Tokens, hashed_line},
 };

@@ -1,13 +1,17 @@
 //! Tests of the facts from the outside: of the core in a simulation, of the store against files that are cut, flipped
-//! and filled up.
+//! and filled up, of the protocol byte for byte.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
-    clippy::panic,
     clippy::indexing_slicing,
+    clippy::panic,
+    clippy::string_slice,
     reason = "a test fails by panicking"
 )]
 
+mod protocol_executor;
+mod protocol_fuzz;
+mod protocol_transcripts;
 mod simulation;
 mod store_crash;
 mod store_damage;
