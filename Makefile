@@ -23,7 +23,7 @@ help:
 
 .PHONY: build
 build:
-	cargo build --release --locked --package weir
+	cargo build --workspace --release --locked
 
 .PHONY: up
 up: build

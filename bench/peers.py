@@ -46,7 +46,7 @@ TPCH = {
 
 
 def weir(**settings: str) -> WeirServer:
-    return WeirServer(policies=POLICIES, settings={"WEIR_RESOURCE_GOVERNOR_ENABLED": "false"} | settings)
+    return WeirServer(policies=POLICIES, detached=True, settings={"WEIR_RESOURCE_GOVERNOR_ENABLED": "false"} | settings)
 
 
 def postgres() -> PostgresServer:

@@ -47,12 +47,15 @@ class WeirServer:
         policies: Path | None = None,
         settings: dict[str, str] | None = None,
         data: Path | None = None,
+        detached: bool = False,
     ) -> None:
+        """`detached`: in a session of its own, as a service runs; Linux shares processors out between sessions."""
         self._own_folder = None if data else tempfile.mkdtemp(prefix="weir-")
         self.data = data or Path(self._own_folder) / "data"
         self.sql_port, self.http_port = free_port(), free_port()
         self.demo, self.scale, self.policies = demo, scale, policies
         self.settings = settings or {}
+        self.detached = detached
         self.process: subprocess.Popen[bytes] | None = None
         self.log = self.data.parent / "weir.log"
 
@@ -70,7 +73,9 @@ class WeirServer:
         with open(self.log, "ab") as log:
             # Python ignores SIGXFSZ; so does the program then, and a file-size limit that a test sets is an error to it.
             environment = self.environment()
-            self.process = subprocess.Popen(command, env=environment, stdout=log, stderr=log, restore_signals=False)
+            self.process = subprocess.Popen(
+                command, env=environment, stdout=log, stderr=log, restore_signals=False, start_new_session=self.detached
+            )
         deadline = time.monotonic() + wait
         while not self.answers(until):
             if self.process.poll() is not None:

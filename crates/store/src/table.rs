@@ -296,8 +296,7 @@ impl TableVersion {
     /// # Errors
     /// [`StoreError::NoSuchRow`] for a row that does not live in this version; otherwise when it cannot be read.
     pub fn row(&self, row: RowId, columns: &[usize]) -> Result<Vec<ArrayRef>, StoreError> {
-        let found = locate(&self.entries, row.0).filter(|(entry, position)| entry.is_live(*position));
-        let (entry, position) = found.ok_or(StoreError::NoSuchRow(row.0))?;
+        let (entry, position) = self.place(row)?;
         let cell = |&column: &usize| entry.body.cell(column, position).map(|(array, place)| array.slice(place, 1));
         columns.iter().map(cell).collect()
     }
@@ -319,12 +318,13 @@ impl TableVersion {
     }
 
     fn columns(&self, rows: &[RowId], columns: &[usize]) -> Result<Vec<ArrayRef>, StoreError> {
-        let mut places = Vec::with_capacity(rows.len());
-        for row in rows {
-            let found = locate(&self.entries, row.0).filter(|(entry, position)| entry.is_live(*position));
-            places.push(found.ok_or(StoreError::NoSuchRow(row.0))?);
-        }
+        let places = rows.iter().map(|row| self.place(*row)).collect::<Result<Vec<_>, _>>()?;
         columns.iter().map(|&column| gather(&places, column)).collect()
+    }
+
+    fn place(&self, row: RowId) -> Result<(&Entry, u32), StoreError> {
+        let found = locate(&self.entries, row.0).filter(|(entry, position)| entry.is_live(*position));
+        found.ok_or(StoreError::NoSuchRow(row.0))
     }
 }
 

@@ -2,12 +2,12 @@
 
 mod bounded;
 
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 
 use axum::{
     Router,
     extract::{ConnectInfo, State},
-    http::{HeaderName, StatusCode, header},
+    http::{HeaderMap, HeaderName, StatusCode, header},
     response::{IntoResponse, Response},
     routing::get,
 };
@@ -73,13 +73,25 @@ async fn prometheus(State(asked): State<Asked>) -> Response {
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8"), NO_STORE], rendered).into_response()
 }
 
-/// Names orgs, so only this machine may ask.
-async fn status(State(asked): State<Asked>, ConnectInfo(Peer(peer)): ConnectInfo<Peer>) -> Response {
-    if peer.ip().to_canonical().is_loopback() {
+/// Names orgs, so only this machine may ask; and by its own name, so that a web page whose name leads here may not.
+async fn status(
+    State(asked): State<Asked>,
+    ConnectInfo(Peer(peer)): ConnectInfo<Peer>,
+    headers: HeaderMap,
+) -> Response {
+    let host = headers.get(header::HOST).map_or(Some("localhost"), |host| host.to_str().ok());
+    if peer.ip().to_canonical().is_loopback() && host.is_some_and(is_this_machine) {
         text(StatusCode::OK, asked.condition.status())
     } else {
         text(StatusCode::FORBIDDEN, "the status is told to this machine only\n".to_owned())
     }
+}
+
+/// `host` or `host:port`.
+fn is_this_machine(host: &str) -> bool {
+    let name = host.rsplit_once(':').filter(|(_, port)| port.parse::<u16>().is_ok()).map_or(host, |(name, _)| name);
+    let address = name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(name);
+    name.eq_ignore_ascii_case("localhost") || address.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 const NO_STORE: (HeaderName, &str) = (header::CACHE_CONTROL, "no-store");

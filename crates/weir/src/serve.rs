@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 use weir_wire::{Server, ServerOptions};
 
+pub(crate) use self::data_lock::last_address;
 use self::{data_lock::DataLock, gate::Gate, house::House};
 use crate::{
     config::Config,
@@ -39,7 +40,7 @@ pub(crate) fn run(config: Config) -> Result<(), Failure> {
     let metrics = telemetry::start_metrics()?;
     private_file::create_folder(&config.data)
         .map_err(|error| Failure::new(format!("cannot make the data folder {}: {error}", config.data.display())))?;
-    let _locked = DataLock::take(&config.data)?;
+    let mut locked = DataLock::take(&config.data)?;
     lay_out_policies(&config)?;
     let runtime = Builder::new_multi_thread()
         .enable_all()
@@ -49,7 +50,7 @@ pub(crate) fn run(config: Config) -> Result<(), Failure> {
         .build()?;
     let (lanes, slow_lane) = (lanes()?, slow_lane()?);
     let handles = lanes.iter().map(|lane| lane.handle().clone()).collect();
-    let served = runtime.block_on(serve(&config, metrics, handles, slow_lane.handle().clone()));
+    let served = runtime.block_on(serve(&config, &mut locked, metrics, handles, slow_lane.handle().clone()));
     // What a client holds open must not keep the process.
     lanes.into_iter().chain([slow_lane]).for_each(Runtime::shutdown_background);
     runtime.shutdown_timeout(LAST_WAIT);
@@ -108,6 +109,7 @@ fn lay_out_policies(config: &Config) -> Result<(), Failure> {
 
 async fn serve(
     config: &Config,
+    locked: &mut DataLock,
     metrics: metrics_exporter_prometheus::PrometheusHandle,
     lanes: Vec<Handle>,
     slow_lane: Handle,
@@ -125,6 +127,7 @@ async fn serve(
         .await
         .map_err(|error| Failure::new(format!("cannot listen on {}: {error}", config.listen)))?;
     let sql_address = server.local_address()?;
+    locked.announce(sql_address)?;
 
     let http_stop = CancellationToken::new();
     let http_task = tokio::spawn(http::serve(http_listener, house.clone(), metrics, http_stop.clone()));

@@ -81,6 +81,11 @@ impl CancelRegistry {
         }
         matches
     }
+
+    /// Cancels what every session runs.
+    pub(crate) fn cancel_all(&self) {
+        self.entries.lock().values().for_each(|entry| (entry.cancel)());
+    }
 }
 
 /// A session's place in the registry.

@@ -30,6 +30,9 @@ use crate::{
     tls::Certificate,
 };
 
+/// For statements cancelled at the end of the drain to end, and for their clients to be told.
+const FAREWELL: Duration = Duration::from_secs(1);
+
 /// Where passwords may travel. They never do in clear text over a network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum TlsMode {
@@ -57,7 +60,7 @@ pub struct ServerOptions {
     pub idle_timeout: Option<Duration>,
     /// For a client that takes nothing of what is sent to it.
     pub write_timeout: Duration,
-    /// How long running statements may go on at shutdown.
+    /// How long running statements may go on at shutdown; then they are cancelled.
     pub drain_timeout: Duration,
     /// Longest message of an authenticated client, in bytes.
     pub message_bytes_max: usize,
@@ -183,7 +186,7 @@ impl<B: Backend> Server<B> {
     }
 
     /// Serves until `shutdown`, then drains: idle clients are told and closed at once, running statements may finish
-    /// within the drain timeout. Returns when every connection is closed.
+    /// within the drain timeout and are cancelled then. Returns when every connection is closed.
     pub async fn serve(self, shutdown: CancellationToken) {
         let mut connections = JoinSet::new();
         let here = [Handle::current()];
@@ -212,10 +215,12 @@ impl<B: Backend> Server<B> {
         // Closes the listening sockets: new clients are refused by the system.
         drop(self);
         shared.draining.cancel();
-        let ended = async { while connections.join_next().await.is_some() {} };
-        if tokio::time::timeout(shared.options.drain_timeout, ended).await.is_err() {
+        if !all_ended(&mut connections, shared.options.drain_timeout).await {
             tracing::warn!(connections = connections.len(), "statements still ran after the drain timeout");
-            connections.shutdown().await;
+            shared.cancels.cancel_all();
+            if !all_ended(&mut connections, FAREWELL).await {
+                connections.shutdown().await;
+            }
         }
     }
 
@@ -246,6 +251,11 @@ impl<B: Backend> Server<B> {
             }
         }
     }
+}
+
+async fn all_ended(connections: &mut JoinSet<()>, within: Duration) -> bool {
+    let ended = async { while connections.join_next().await.is_some() {} };
+    tokio::time::timeout(within, ended).await.is_ok()
 }
 
 /// A connection between runtimes: none of them watches its socket.

@@ -1,11 +1,15 @@
+use std::path::{Path, PathBuf};
+
 use clap::{Args, Subcommand, ValueEnum};
 use weir_model::{AttributeValue, Attributes, CredentialKind, OrgName};
+use weir_policy::{Validity, compile, directory};
 
 use super::{Place, table};
 use crate::{
     clock::{rfc3339, unix_now},
     failure::Failure,
     keys::{KeyFile, KeyFileError, KeyRecord, KeyRequest, kind_name},
+    serve,
 };
 
 /// Issue, list and revoke API keys.
@@ -74,6 +78,10 @@ impl Issue {
             return Err(Failure::usage("an agent's name is 1 to 63 bytes"));
         }
         let config = self.place.read(Vec::new())?;
+        if !config.data.is_dir() {
+            let failure = Failure::new(format!("there is no data folder {}", config.data.display()));
+            return Err(failure.hint("name the one that `weir up` serves with --data; its first start makes it"));
+        }
         let now = unix_now();
         let kind = match self.kind {
             Kind::Live => CredentialKind::Live,
@@ -95,12 +103,27 @@ impl Issue {
         })?;
         eprintln!("Key {} for agent {} of org {}. It is shown this once:", key.id(), self.agent, self.org);
         table::print(&format!("{}\n", key.text()))?;
-        eprintln!(
-            "Connect with psql \"postgres://{}@{}/{}\" and the key as password.",
-            self.agent, config.listen, self.org
-        );
+        let address = serve::last_address(&config.data).unwrap_or(config.listen);
+        eprintln!("Connect with psql \"postgres://{}@{address}/{}\" and the key as password.", self.agent, self.org);
+        let policies = config.policies_dir();
+        if is_unknown(&self.org, &policies) {
+            eprintln!(
+                "Note: no policy in {} is of org {}; until one is, nobody can log in there.",
+                policies.display(),
+                self.org
+            );
+        }
         Ok(())
     }
+}
+
+/// Whether all policies in the folder can be read, and none is the org's.
+fn is_unknown(org: &OrgName, policies: &Path) -> bool {
+    let validity = Validity { version: 1, issued_at: 0, not_after: i64::MAX };
+    let is_of_another = |folder: &PathBuf| {
+        directory::read(folder).and_then(|source| compile(&source, validity)).is_ok_and(|body| body.org != *org)
+    };
+    directory::find(policies).is_ok_and(|folders| folders.iter().all(is_of_another))
 }
 
 fn list(place: &Place) -> Result<(), Failure> {

@@ -24,7 +24,7 @@ impl Condition for Told {
 
 async fn get(port: u16, path: &str) -> (String, String) {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
-    let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await.unwrap();
@@ -53,4 +53,19 @@ async fn probes_tell_alive_from_ready() {
 
     until.cancel();
     server.await.unwrap().unwrap();
+}
+
+#[test]
+fn a_foreign_name_is_not_this_machine() {
+    let check = |host: &str, expected: bool| assert_eq!(is_this_machine(host), expected, "{host}");
+    check("localhost", true);
+    check("LocalHost:5480", true);
+    check("127.0.0.1:5480", true);
+    check("127.8.9.10", true);
+    check("[::1]:5480", true);
+    check("", false);
+    check("weir.example.com", false);
+    check("localhost.example.com:5480", false);
+    check("10.0.0.1:5480", false);
+    check("127.0.0.1.example.com", false);
 }

@@ -81,3 +81,12 @@ fn keys_are_shown_once_and_kept_hashed() {
     check(&["keys", "revoke", "--data", data, id], 0, "is revoked");
     assert!(check(&["keys", "list", "--data", data], 0, "").contains("revoked"));
 }
+
+#[test]
+fn a_key_is_not_issued_into_a_folder_that_is_not_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let typo = folder.path().join("dta");
+    let flags = ["keys", "issue", "--data", typo.to_str().unwrap(), "--org", "acme", "--agent", "report"];
+    check(&flags, 1, "there is no data folder");
+    assert!(!typo.exists());
+}

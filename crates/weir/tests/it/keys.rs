@@ -56,3 +56,15 @@ async fn a_key_issued_while_the_server_runs_opens_it_at_once() {
     let (server, _) = Server::plain();
     connect(&server.issue("acme", "newcomer", &["--role", "admin"])).await;
 }
+
+#[tokio::test]
+async fn issuing_says_where_to_connect_and_whether_anybody_can() {
+    let (server, _) = Server::plain();
+    let data = server.data();
+    let issued = |org| run(&["keys", "issue", "--data", data.to_str().unwrap(), "--org", org, "--agent", "x"]).stderr;
+    let known = text(&issued("acme"));
+    assert!(known.contains(&format!("postgres://x@127.0.0.1:{}/acme", server.sql)), "{known}");
+    assert!(!known.contains("Note:"), "{known}");
+    let unknown = text(&issued("nowhere"));
+    assert!(unknown.contains("is of org nowhere; until one is, nobody can log in there"), "{unknown}");
+}

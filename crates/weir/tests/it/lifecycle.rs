@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use tokio_postgres::error::SqlState;
+
 use crate::server::{ADMIN_ACCESS, OPEN_POLICY, Server, connect, execute, one, rows, run, text, try_connect, weir};
 
 #[test]
@@ -93,12 +95,13 @@ async fn a_stop_cancels_what_outlasts_the_drain() {
     let server = server.start();
     let url = server.issue("acme", "boss", &["--role", "admin"]);
     let (mut server, _, client) = fill(server, url).await;
-    let endless = tokio::spawn(async move { client.batch_execute(ENDLESS).await.is_err() });
+    let endless = tokio::spawn(async move { client.batch_execute(ENDLESS).await.unwrap_err() });
     tokio::time::sleep(Duration::from_millis(100)).await;
     let asked = Instant::now();
     server.stop();
     assert!(asked.elapsed() < Duration::from_secs(15), "{:?}", asked.elapsed());
-    assert!(endless.await.unwrap());
+    let error = endless.await.unwrap();
+    assert_eq!(error.code(), Some(&SqlState::QUERY_CANCELED), "{error:?}");
     let data = server.data();
     let verified = run(&["audit", "verify", data.to_str().unwrap()]);
     assert!(verified.status.success(), "{}", text(&verified.stdout));

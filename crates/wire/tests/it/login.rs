@@ -234,15 +234,31 @@ async fn shutdown_finishes_what_runs() {
     assert!(TcpStream::connect(running.address).await.is_err());
 }
 
-#[tokio::test]
-async fn shutdown_does_not_wait_for_ever() {
+/// What a client gets whose statement outlasts the drain.
+async fn outlasting(statement: &str) -> Vec<String> {
     let running = start(ServerOptions { drain_timeout: Duration::from_millis(200), ..options() }).await;
     let mut busy = Client::open(running.address).await;
-    busy.send(&[query("hang")]).await;
+    busy.send(&[query(statement)]).await;
     tokio::time::sleep(Duration::from_millis(50)).await;
     running.shutdown.cancel();
     tokio::time::timeout(Duration::from_secs(5), running.server).await.unwrap().unwrap();
-    assert_eq!(busy.until_closed().await, [""; 0]);
+    busy.until_closed().await
+}
+
+#[tokio::test]
+async fn what_outlasts_the_drain_is_cancelled_and_its_client_told() {
+    let answers = outlasting("hang").await;
+    assert_eq!(answers[0], "E ERROR 57014 stopped by the backend");
+    assert_eq!(
+        answers.last().unwrap(),
+        "E FATAL 57P01 terminating connection: the server is shutting down",
+        "{answers:?}"
+    );
+}
+
+#[tokio::test]
+async fn shutdown_does_not_wait_for_what_cannot_be_cancelled() {
+    assert_eq!(outlasting("sleep 600000").await, [""; 0]);
 }
 
 #[tokio::test]
