@@ -1,8 +1,9 @@
 //! Facts that policies decide on: who approved what, who is in which group, how often somebody asked. Services write
 //! them to any node under any network condition; every node comes to the same state.
 //!
-//! This is the core: plain functions and types that read no clock, file, socket or random number, so that a simulation
-//! can run them for years of bad luck.
+//! The core is plain functions and types that read no clock, file, socket or random number, so that a simulation can run
+//! them for years of bad luck: states and strategies, [`Replica`], [`protocol`] and tokens. [`FactStore`] keeps a
+//! replica's states on disk.
 //!
 //! Invariants:
 //! - A write is numbered without gaps by its origin, and no number means two writes.

@@ -4,6 +4,8 @@
 //! reader, so that no message means one thing in one encoding and another in the other. In a frame, whose lines cannot
 //! hold arbitrary bytes, MessagePack is base64 (RFC 4648, section 4) after a field `data-encoding: msgpack`; as the body
 //! of a POST it is plain, with `Content-Type: application/msgpack`.
+//!
+//! Whole numbers are kept exactly within 64 bits; of a number with a fraction fifteen digits are.
 
 use std::borrow::Cow;
 
