@@ -20,9 +20,9 @@ mod open;
 mod progress;
 mod pull;
 mod quarantine;
-mod read;
+pub(crate) mod read;
 mod receive;
-mod record;
+pub(crate) mod record;
 mod repair;
 mod subscribe;
 mod sync;
@@ -231,6 +231,12 @@ impl<S: Storage> Replica<S> {
         self.storage.commit(Commit { metadata: vec![mark], ..Commit::default() })?;
         self.storage.persist()?;
         Ok(self.storage)
+    }
+
+    /// The newest commit: once it is durable, so is all that readers see now.
+    #[must_use]
+    pub fn last_commit(&self) -> CommitNumber {
+        CommitNumber(self.outbox.commits())
     }
 
     /// Whether a persist would do anything.

@@ -12,7 +12,7 @@ use crate::{
     causality::VersionVector,
     clock::Millis,
     key::{FactKey, Pattern},
-    replica::{Event, EventNumber, Replica, ReplicaError, merge::kind_of},
+    replica::{CommitNumber, Event, EventNumber, Replica, ReplicaError, merge::kind_of},
     state::State,
     storage::Storage,
 };
@@ -109,6 +109,31 @@ impl<S: Storage> Replica<S> {
         if !self.outbox.is_all_persisted() {
             self.persist()?;
         }
+        self.catch_up_ahead(now, catching, limit).map(|(caught, _)| caught)
+    }
+
+    /// The same without waiting for the disk: what it gives may be told only once the commit is durable, and live events
+    /// only after it.
+    ///
+    /// # Errors
+    /// Of the storage; [`ReplicaError::Poisoned`].
+    pub fn catch_up_ahead(
+        &mut self,
+        now: Millis,
+        catching: &mut CatchUp,
+        limit: usize,
+    ) -> Result<(Caught, CommitNumber), ReplicaError<S::Error>> {
+        self.check_poison()?;
+        let commit = self.last_commit();
+        self.give_next(now, catching, limit).map(|caught| (caught, commit))
+    }
+
+    fn give_next(
+        &mut self,
+        now: Millis,
+        catching: &mut CatchUp,
+        limit: usize,
+    ) -> Result<Caught, ReplicaError<S::Error>> {
         let mut events = Vec::new();
         if catching.existing.is_some() {
             if self.give_existing(now, catching, limit, &mut events)? {

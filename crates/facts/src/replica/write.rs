@@ -1,6 +1,6 @@
 //! What this node's own clients write.
 
-use std::{num::NonZeroU64, sync::Arc};
+use std::{collections::HashMap, num::NonZeroU64, sync::Arc};
 
 use serde::de::IgnoredAny;
 
@@ -111,12 +111,11 @@ impl<S: Storage> Replica<S> {
         if writes.is_empty() || writes.len() > max {
             return Err(Refused::TooMany { keys: writes.len(), max });
         }
-        let mut staged = self.stage(now, writes)?;
+        let (mut staged, places) = self.stage(now, writes)?;
         let above = staged.iter().map(|staged| staged.after.hlc()).max().unwrap_or_default();
         let time = self.time(now);
         let hlc = self.clock.tick(now, above);
-        for write in writes {
-            let Some(at) = staged.iter().position(|staged| staged.key == write.key) else { continue };
+        for (write, at) in writes.iter().zip(places) {
             let seq = self.seq + 1 + at as u64;
             let Some(staged) = staged.get_mut(at) else { continue };
             let dot = Dot { origin: self.origin.clone(), seq };
@@ -126,10 +125,12 @@ impl<S: Storage> Replica<S> {
         self.commit_changes(now, hlc, staged.into_iter().map(change).collect(), Vec::new())
     }
 
-    /// What is there of the keys, each once, when this node may write them and they are as expected.
-    fn stage(&self, now: Millis, writes: &[WriteFact]) -> Result<Vec<Staged>, Refused<S::Error>> {
+    /// What is there of the keys, each once, when this node may write them and they are as expected; and which of them
+    /// each write is of.
+    fn stage(&self, now: Millis, writes: &[WriteFact]) -> Result<(Vec<Staged>, Vec<usize>), Refused<S::Error>> {
         let mut staged: Vec<Staged> = Vec::with_capacity(writes.len());
-        let mut known = std::collections::HashSet::with_capacity(writes.len());
+        let mut places = Vec::with_capacity(writes.len());
+        let mut known: HashMap<&FactKey, usize> = HashMap::with_capacity(writes.len());
         for WriteFact { key, precondition, .. } in writes {
             if !self.rules.may_write(&self.config.node, key.namespace()) {
                 return Err(Refused::Namespace(key.clone()));
@@ -147,12 +148,14 @@ impl<S: Storage> Replica<S> {
                     return Err(Refused::Conflict { key: key.clone(), version });
                 }
             }
-            if known.insert(key) {
+            let place = *known.entry(key).or_insert(staged.len());
+            if place == staged.len() {
                 let after = before.as_deref().cloned().unwrap_or_default();
                 staged.push(Staged { key: key.clone(), before, after });
             }
+            places.push(place);
         }
-        Ok(staged)
+        Ok((staged, places))
     }
 
     fn written(&self, state: &State, write: &WriteFact, mut stamp: Stamp) -> Result<State, Refused<S::Error>> {
