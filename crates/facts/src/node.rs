@@ -166,7 +166,7 @@ impl Node {
         }
         let deadline = Instant::now() + self.0.shared.request_timeout;
         let bytes = work.bytes();
-        self.push(Command::Write(Job { work, ack, deadline, done }), bytes);
+        self.0.shared.mailbox.push(Command::Write(Job { work, ack, deadline, done }), bytes);
     }
 
     /// Writes, and waits until it is acknowledged.
@@ -205,12 +205,6 @@ impl Node {
         match &*self.0.shared.failure.lock() {
             None => Ok(()),
             Some(reason) => Err(NodeError::Failed { reason: reason.clone() }),
-        }
-    }
-
-    fn push(&self, command: Command, bytes: usize) {
-        if let Err((command, error)) = self.0.shared.mailbox.push(command, bytes) {
-            command.refuse(error);
         }
     }
 }

@@ -42,21 +42,24 @@ impl Mailbox {
         Mailbox { inside: Mutex::default(), wake: Condvar::new(), requests_max, bytes_max }
     }
 
-    pub(super) fn push(&self, command: Command, bytes: usize) -> Result<(), (Command, NodeError)> {
+    /// Refuses the command when there is no room for it.
+    pub(super) fn push(&self, command: Command, bytes: usize) {
         let mut inside = self.inside.lock();
-        if inside.is_closed {
-            return Err((command, NodeError::Stopped));
-        }
         // One request finds room in an empty queue, however large it is.
         let is_full = inside.bytes.saturating_add(bytes) > self.bytes_max && !inside.commands.is_empty();
-        if is_full || inside.commands.len() >= self.requests_max {
-            return Err((command, NodeError::Overloaded));
-        }
-        inside.bytes = inside.bytes.saturating_add(bytes);
-        inside.commands.push_back((command, bytes));
+        let error = if inside.is_closed {
+            NodeError::Stopped
+        } else if is_full || inside.commands.len() >= self.requests_max {
+            NodeError::Overloaded
+        } else {
+            inside.bytes = inside.bytes.saturating_add(bytes);
+            inside.commands.push_back((command, bytes));
+            drop(inside);
+            self.wake.notify_one();
+            return;
+        };
         drop(inside);
-        self.wake.notify_one();
-        Ok(())
+        command.refuse(error);
     }
 
     pub(super) fn end_persist(&self, persisted: Persisted) {

@@ -95,6 +95,13 @@ struct Staged {
     after: State,
 }
 
+struct Staging {
+    /// Each key once.
+    staged: Vec<Staged>,
+    /// Of each write, which of these it is of.
+    places: Vec<usize>,
+}
+
 impl<S: Storage> Replica<S> {
     /// Writes all or nothing, under one version; several writes of one key in their order.
     ///
@@ -111,7 +118,7 @@ impl<S: Storage> Replica<S> {
         if writes.is_empty() || writes.len() > max {
             return Err(Refused::TooMany { keys: writes.len(), max });
         }
-        let (mut staged, places) = self.stage(now, writes)?;
+        let Staging { mut staged, places } = self.stage(now, writes)?;
         let above = staged.iter().map(|staged| staged.after.hlc()).max().unwrap_or_default();
         let time = self.time(now);
         let hlc = self.clock.tick(now, above);
@@ -125,9 +132,8 @@ impl<S: Storage> Replica<S> {
         self.commit_changes(now, hlc, staged.into_iter().map(change).collect(), Vec::new())
     }
 
-    /// What is there of the keys, each once, when this node may write them and they are as expected; and which of them
-    /// each write is of.
-    fn stage(&self, now: Millis, writes: &[WriteFact]) -> Result<(Vec<Staged>, Vec<usize>), Refused<S::Error>> {
+    /// What is there of the keys, when this node may write them and they are as expected.
+    fn stage(&self, now: Millis, writes: &[WriteFact]) -> Result<Staging, Refused<S::Error>> {
         let mut staged: Vec<Staged> = Vec::with_capacity(writes.len());
         let mut places = Vec::with_capacity(writes.len());
         let mut known: HashMap<&FactKey, usize> = HashMap::with_capacity(writes.len());
@@ -155,7 +161,7 @@ impl<S: Storage> Replica<S> {
             }
             places.push(place);
         }
-        Ok((staged, places))
+        Ok(Staging { staged, places })
     }
 
     fn written(&self, state: &State, write: &WriteFact, mut stamp: Stamp) -> Result<State, Refused<S::Error>> {
