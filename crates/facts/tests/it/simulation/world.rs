@@ -149,9 +149,14 @@ impl World {
         (0..storm).for_each(|_| self.step());
         self.has_faults = false;
         self.calm();
-        if self.random.per_mille(300) {
-            let fair = self.random.between(2_000, 6_000);
+        if !self.removed.is_empty() || self.random.per_mille(200) {
+            let fair = self.random.between(500, 5_000);
             (0..fair).for_each(|_| self.step());
+            self.stay_away();
+        }
+        self.network.cut.clear();
+        for node in self.removed.clone() {
+            self.take_in(node);
         }
         self.is_calm = true;
         self.rest();
@@ -172,8 +177,20 @@ impl World {
             }
             self.open(node);
         }
+        // Whoever was removed stays away while the others go on.
         for node in self.removed.clone() {
-            self.take_in(node);
+            for other in (0..self.nodes.len()).filter(|other| *other != node) {
+                self.network.cut.extend([(node, other), (other, node)]);
+            }
+        }
+    }
+
+    /// Nobody writes for so long that what was deleted is collected, while some do not hear of it.
+    fn stay_away(&mut self) {
+        self.is_calm = true;
+        let end = self.now + self.random.between(10_000, 60_000);
+        while self.now < end {
+            self.step();
         }
     }
 
