@@ -75,7 +75,7 @@ impl<S: Storage> Replica<S> {
         // What is held came, but its key does not show it yet.
         let is_held_back = self.quarantine.has(key);
         let applied = self.progress.applied();
-        let is_known = |cell: &Cell| self.collected.covers(&cell.dot) && !(is_held_back && !applied.covers(&cell.dot));
+        let is_known = |cell: &Cell| self.collected.covers(&cell.dot) && (!is_held_back || applied.covers(&cell.dot));
         if !incoming.cells().iter().any(is_known) {
             return Some(incoming);
         }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use weir_facts::{Event, EventKind, FactKey, Found, Hlc, Millis, Pattern, Storage};
+use weir_facts::{Event, EventKind, FactKey, Found, Hlc, Millis, Pattern, State, Storage, VersionVector};
 
 use super::{ledger::brief, node::Core, rules::SECRET, world::World};
 
@@ -111,8 +111,11 @@ impl World {
     fn judge_writes(&mut self, keys: &BTreeSet<FactKey>) {
         for core in self.nodes.iter().filter_map(|node| node.core.as_ref()) {
             for key in keys {
-                let lost = core.storage().lost(key, usize::MAX).unwrap();
-                self.ledger.lost.extend(lost.into_iter().map(|cell| cell.dot));
+                for cell in core.storage().lost(key, usize::MAX).unwrap() {
+                    let state = State::new(VersionVector::default(), vec![cell]);
+                    let dots = self.ledger.dots(key, &state);
+                    self.ledger.lost.extend(dots);
+                }
             }
         }
         let mut ledger = std::mem::take(&mut self.ledger);
