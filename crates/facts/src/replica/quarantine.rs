@@ -78,6 +78,12 @@ impl Quarantine {
         self.keys.contains(key)
     }
 
+    /// All that is held of a key, so that what replaced a held write goes with it.
+    fn joined(&self, key: &FactKey) -> State {
+        let entries = self.held.iter().flat_map(|(_, held)| &held.entries).filter(|entry| entry.key == *key);
+        entries.fold(State::default(), |all, entry| all.join(&entry.state).0)
+    }
+
     fn index(&mut self) {
         let entries = self.held.iter().flat_map(|(_, held)| &held.entries);
         self.keys = entries.map(|entry| entry.key.clone()).collect();
@@ -205,7 +211,8 @@ impl<S: Storage> Replica<S> {
         let latest = now.plus(self.config.ahead_max_ms);
         let hlc = self.clock.tick(now, Hlc::default());
         let mut changes = Vec::new();
-        for (seq, Entry { key, state }) in (self.seq + 1..).zip(held.entries) {
+        for (seq, Entry { key, .. }) in (self.seq + 1..).zip(held.entries) {
+            let state = self.quarantine.joined(&key);
             let before = self.storage.state(&key).map_err(Refused::Storage)?;
             let dot = Dot { origin: self.origin.clone(), seq };
             let after = restamped(before.as_deref(), &state, &dot, hlc, latest)

@@ -39,10 +39,9 @@ impl Cursor {
 
     /// What a subscriber has seen after an event of the node it is at.
     pub fn advance(&mut self, told: &Cursor) {
-        // The node tells no ends of what only the subscriber has seen, elsewhere.
-        if told.applied.covers_all(&self.applied) {
-            self.swept = told.swept.max(self.swept);
-        }
+        // The node tells no ends of what only the subscriber has seen, elsewhere; and its clock may be the slower one.
+        let knows_all = told.applied.covers_all(&self.applied);
+        self.swept = if knows_all { told.swept } else { told.swept.min(self.swept) };
         self.applied.join(&told.applied);
     }
 }
@@ -112,6 +111,8 @@ impl<S: Storage> Replica<S> {
             self.persist()?;
         }
         let mut events = Vec::new();
+        // Another node's clock may be ahead: what ends by this one's is to be told here.
+        catching.cursor.swept = catching.cursor.swept.min(self.sweep.swept);
         if catching.existing.is_some() {
             if self.give_existing(now, catching, limit, &mut events)? {
                 return Ok(Caught::Some(events));
