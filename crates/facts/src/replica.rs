@@ -32,8 +32,8 @@ mod write;
 use std::{collections::BTreeMap, sync::Arc};
 
 use self::{
-    collect::Sweep, digest::Digest, effect::Outbox, members::Members, progress::Progress, quarantine::Quarantine,
-    sync::Standing,
+    collect::Sweep, digest::Digest, effect::Outbox, members::Members, progress::Progress, pull::Pulling,
+    quarantine::Quarantine, sync::Standing,
 };
 pub use self::{
     config::{Config, Limits, Rules, Start},
@@ -74,8 +74,7 @@ pub struct Replica<S> {
     quarantine: Quarantine,
     standing: Standing,
     sweep: Sweep,
-    /// Until when an answer is awaited from whom.
-    pulls: BTreeMap<NodeId, Millis>,
+    pulls: BTreeMap<NodeId, Pulling>,
     outbox: Outbox,
     /// The cursor of subscribers who were told all so far.
     told: Arc<Cursor>,
@@ -169,7 +168,6 @@ impl<S: Storage> Replica<S> {
         self.advance_epoch(now)?;
         self.collect(now)?;
         self.continue_fetching(now);
-        self.pulls.retain(|_, until| *until > now);
         self.send_statuses(now);
         Ok(())
     }

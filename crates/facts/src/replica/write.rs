@@ -129,7 +129,7 @@ impl<S: Storage> Replica<S> {
             staged.after = self.written(&staged.after, write, Stamp { dot, hlc, now: time, expires_at: None })?;
         }
         let change = |Staged { key, before, after }| Change { key, before, after: Some(Arc::new(after)) };
-        self.commit_changes(now, hlc, staged.into_iter().map(change).collect(), Vec::new())
+        self.commit_numbered(now, hlc, staged.into_iter().map(change).collect(), Vec::new()).map_err(Refused::Storage)
     }
 
     /// What is there of the keys, when this node may write them and they are as expected.
@@ -194,13 +194,13 @@ impl<S: Storage> Replica<S> {
     }
 
     /// Commits changes that this origin's next numbers made, and has them told.
-    pub(super) fn commit_changes(
+    pub(super) fn commit_numbered(
         &mut self,
         now: Millis,
         hlc: Hlc,
         changes: Vec<Change>,
         mut metadata: Vec<record::Record>,
-    ) -> Result<Written, Refused<S::Error>> {
+    ) -> Result<Written, S::Error> {
         let (first, last) = (self.seq + 1, self.seq + changes.len() as u64);
         let entry = |change: &Change| {
             let state = change.after.as_deref().cloned();
@@ -212,7 +212,7 @@ impl<S: Storage> Replica<S> {
         let origin = self.origin.clone();
         metadata.push(self.own_record(last, hlc));
         let numbers = Numbers { origin: &origin, first, last };
-        let commit = self.apply(now, merged, metadata, Some(numbers)).map_err(Refused::Storage)?;
+        let commit = self.apply(now, merged, metadata, Some(numbers))?;
         self.seq = last;
         self.counts.local_writes += last + 1 - first;
         if !entries.is_empty() {
