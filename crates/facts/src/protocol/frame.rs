@@ -1,0 +1,257 @@
+//! Server-sent events, which here go both ways.
+//!
+//! A frame is lines `event:`, `id:` and `data:` and an empty line; lines end with CR, LF or both. Several `data` lines
+//! are joined by line feeds. Beyond the standard, lines that are no field are taken as more data once data has begun, as
+//! the RFCs spread their JSON over lines; a standard reader would ignore them.
+
+use super::{
+    encoding::Encoding,
+    error::{Part, ProtocolError},
+    limits::FRAME_BYTES_MAX,
+};
+
+/// What idle streams are sent every 15 s.
+pub const KEEP_ALIVE: &[u8] = b": ping\n\n";
+
+/// One message as it came, not yet understood.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Frame {
+    pub event: Option<String>,
+    pub id: Option<String>,
+    pub data: Vec<u8>,
+    pub encoding: FrameEncoding,
+    /// Whether data went on in lines without `data:`; such JSON may have `//` comments.
+    pub is_spread: bool,
+}
+
+/// What a frame's field `data-encoding` says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FrameEncoding {
+    /// JSON where the field is missing.
+    Known(Encoding),
+    Unknown,
+}
+
+impl Default for FrameEncoding {
+    fn default() -> FrameEncoding {
+        FrameEncoding::Known(Encoding::Json)
+    }
+}
+
+/// Finds frames in bytes that come in any pieces. Each byte is looked at once and copied at most twice; no more is kept
+/// than the greatest frame and as much again.
+#[derive(Debug)]
+pub struct FrameParser {
+    bytes_max: usize,
+    /// The line that has begun; of a comment only its first byte.
+    line: Vec<u8>,
+    frame: Frame,
+    has_data: bool,
+    /// Bytes of the frame's whole lines.
+    size: usize,
+    after_cr: bool,
+    is_first_line: bool,
+    is_broken: bool,
+}
+
+/// Above this a buffer is not kept for the next line, as most connections are idle most of the time.
+const LINE_CAPACITY_KEPT: usize = 1024;
+
+impl Default for FrameParser {
+    fn default() -> FrameParser {
+        FrameParser::new(FRAME_BYTES_MAX)
+    }
+}
+
+impl FrameParser {
+    /// `bytes_max`: of a frame, with the names of its fields and without comments.
+    #[must_use]
+    pub fn new(bytes_max: usize) -> FrameParser {
+        FrameParser {
+            bytes_max,
+            line: Vec::new(),
+            frame: Frame::default(),
+            has_data: false,
+            size: 0,
+            after_cr: false,
+            is_first_line: true,
+            is_broken: false,
+        }
+    }
+
+    /// The next frame, if `input` ends one, taking from `input` what it has read.
+    ///
+    /// # Errors
+    /// [`ProtocolError::TooLarge`], now and ever after: where the next frame would begin cannot be known safely.
+    pub fn next(&mut self, input: &mut &[u8]) -> Result<Option<Frame>, ProtocolError> {
+        loop {
+            if self.is_broken {
+                return Err(self.too_large());
+            }
+            if self.after_cr && !input.is_empty() {
+                self.after_cr = false;
+                *input = input.strip_prefix(b"\n").unwrap_or(input);
+            }
+            let whole = *input;
+            let Some(end) = whole.iter().position(|byte| matches!(byte, b'\n' | b'\r')) else {
+                *input = &[];
+                self.keep(whole)?;
+                return Ok(None);
+            };
+            let (line, rest) = whole.split_at_checked(end).unwrap_or_default();
+            let (ending, rest) = rest.split_first().unwrap_or((&b'\n', &[]));
+            self.after_cr = *ending == b'\r';
+            *input = rest;
+            if let Some(frame) = self.end_line(line)? {
+                return Ok(Some(frame));
+            }
+        }
+    }
+
+    /// The frame that has begun, when no more bytes come and the last empty line was left out.
+    ///
+    /// # Errors
+    /// [`ProtocolError::TooLarge`], as before.
+    pub fn finish(&mut self) -> Result<Option<Frame>, ProtocolError> {
+        if self.is_broken {
+            return Err(self.too_large());
+        }
+        if !self.line.is_empty() {
+            self.end_line(&[])?;
+        }
+        self.end_line(&[])
+    }
+
+    /// Bytes set aside for the frame that has begun.
+    #[must_use]
+    pub fn buffered(&self) -> usize {
+        let text = |text: &Option<String>| text.as_ref().map_or(0, String::capacity);
+        self.line.capacity() + self.frame.data.capacity() + text(&self.frame.event) + text(&self.frame.id)
+    }
+
+    fn too_large(&self) -> ProtocolError {
+        ProtocolError::TooLarge { what: Part::Frame, max: self.bytes_max }
+    }
+
+    fn count(&mut self, more: usize) -> Result<(), ProtocolError> {
+        if self.size.saturating_add(self.line.len()).saturating_add(more) <= self.bytes_max {
+            return Ok(());
+        }
+        let error = self.too_large();
+        *self = FrameParser { is_broken: true, ..FrameParser::new(self.bytes_max) };
+        Err(error)
+    }
+
+    fn keep(&mut self, piece: &[u8]) -> Result<(), ProtocolError> {
+        match self.line.first().or(piece.first()) {
+            Some(b':') => {
+                self.line.clear();
+                self.line.push(b':');
+                Ok(())
+            }
+            _ => {
+                self.count(piece.len())?;
+                self.line.extend_from_slice(piece);
+                Ok(())
+            }
+        }
+    }
+
+    fn end_line(&mut self, piece: &[u8]) -> Result<Option<Frame>, ProtocolError> {
+        if self.line.is_empty() {
+            return self.take_line(piece);
+        }
+        self.keep(piece)?;
+        let mut line = std::mem::take(&mut self.line);
+        let frame = self.take_line(&line);
+        if line.capacity() <= LINE_CAPACITY_KEPT {
+            line.clear();
+            self.line = line;
+        }
+        frame
+    }
+
+    fn take_line(&mut self, line: &[u8]) -> Result<Option<Frame>, ProtocolError> {
+        let line = match std::mem::take(&mut self.is_first_line) {
+            true => line.strip_prefix("\u{feff}".as_bytes()).unwrap_or(line),
+            false => line,
+        };
+        match line.first() {
+            None => {
+                let frame = std::mem::take(&mut self.frame);
+                self.size = 0;
+                return Ok(std::mem::take(&mut self.has_data).then_some(frame));
+            }
+            Some(b':') => return Ok(None),
+            Some(_) => {}
+        }
+        self.count(line.len() + 1)?;
+        self.size += line.len() + 1;
+        let colon = line.iter().position(|byte| *byte == b':');
+        let (name, value) = colon.and_then(|at| line.split_at_checked(at)).unwrap_or((line, b""));
+        let value = value.strip_prefix(b":").unwrap_or(value);
+        let value = value.strip_prefix(b" ").unwrap_or(value);
+        match name {
+            b"data" => self.add_data(value),
+            b"event" => self.frame.event = Some(String::from_utf8_lossy(value).into_owned()),
+            b"id" if !value.contains(&0) => self.frame.id = Some(String::from_utf8_lossy(value).into_owned()),
+            b"id" | b"retry" => {}
+            b"data-encoding" => {
+                self.frame.encoding = match value {
+                    b"msgpack" => FrameEncoding::Known(Encoding::MessagePack),
+                    b"json" => FrameEncoding::Known(Encoding::Json),
+                    _ => FrameEncoding::Unknown,
+                };
+            }
+            _ if self.has_data => {
+                self.frame.is_spread = true;
+                self.add_data(line);
+            }
+            _ => {}
+        }
+        Ok(None)
+    }
+
+    fn add_data(&mut self, line: &[u8]) {
+        if std::mem::replace(&mut self.has_data, true) {
+            self.frame.data.push(b'\n');
+        }
+        self.frame.data.extend_from_slice(line);
+    }
+}
+
+/// Appends a frame. `data` is a line of JSON; an id that cannot be a line is left out.
+///
+/// # Errors
+/// [`ProtocolError::Internal`]: `data` is no JSON, or more than a line.
+pub fn write_frame(
+    out: &mut Vec<u8>,
+    event: &str,
+    id: Option<&str>,
+    encoding: Encoding,
+    data: &str,
+) -> Result<(), ProtocolError> {
+    let data = encoding.frame_from_json(data)?;
+    if data.as_bytes().contains(&b'\n') || data.as_bytes().contains(&b'\r') {
+        return Err(ProtocolError::Internal);
+    }
+    let mut field = |name: &str, value: &str| {
+        out.extend_from_slice(name.as_bytes());
+        out.extend_from_slice(b": ");
+        out.extend_from_slice(value.as_bytes());
+        out.push(b'\n');
+    };
+    field("event", event);
+    if let Some(id) = id.filter(|id| !id.contains(['\n', '\r', '\0'])) {
+        field("id", id);
+    }
+    if encoding != Encoding::Json {
+        field("data-encoding", encoding.name());
+    }
+    field("data", &data);
+    out.push(b'\n');
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

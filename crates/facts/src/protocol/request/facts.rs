@@ -1,0 +1,212 @@
+use std::{collections::HashSet, sync::Arc};
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::{Ack, BatchPut, Cursor, Delete, IfVersion, Incr, Operation, Put, Query, Subscribe, Transaction};
+use crate::{
+    clock::Hlc,
+    key::{FactKey, Pattern},
+    protocol::{
+        error::{Part, ProtocolError},
+        json,
+        limits::{BATCH_MAX, QUERY_LIMIT_DEFAULT, QUERY_LIMIT_MAX, TTL_SECONDS_MAX, VALUE_BYTES_MAX},
+        params::{Params, list, number, text},
+    },
+};
+
+pub(super) fn key(raw: &RawValue) -> Result<FactKey, String> {
+    FactKey::new(&text(raw)?).map_err(|error| error.to_string())
+}
+
+fn pattern(raw: &RawValue) -> Result<Pattern, String> {
+    Pattern::new(&text(raw)?).map_err(|error| error.to_string())
+}
+
+pub(super) fn cursor(raw: &RawValue) -> Result<Cursor, String> {
+    Cursor::new(&text(raw)?).map_err(|error| error.to_string())
+}
+
+pub(crate) fn checked_ttl(seconds: u64) -> Result<u64, String> {
+    match seconds {
+        1..=TTL_SECONDS_MAX => Ok(seconds),
+        0 => Err("must be a whole number of seconds greater than 0".to_owned()),
+        _ => Err(format!("must be at most {TTL_SECONDS_MAX} seconds, a hundred years; leave it out to keep the fact")),
+    }
+}
+
+fn ttl(raw: &RawValue) -> Result<u64, String> {
+    number(raw).map_err(|_| "must be a whole number of seconds greater than 0".to_owned()).and_then(checked_ttl)
+}
+
+pub(crate) fn checked_version(version: u64) -> Result<IfVersion, String> {
+    match (version, Hlc::from_u64(version)) {
+        (0, _) => Ok(IfVersion::Absent),
+        (_, Some(version)) => Ok(IfVersion::Is(version)),
+        (_, None) => Err("must be a version as this service gave it out, or 0".to_owned()),
+    }
+}
+
+fn if_version(raw: &RawValue) -> Result<IfVersion, String> {
+    checked_version(number(raw)?)
+}
+
+pub(crate) fn checked_ack(text: &str) -> Result<Ack, String> {
+    let nodes = |number: &str| number.parse().ok().filter(|nodes| *nodes > 0);
+    match (text, text.strip_prefix("replicated:").and_then(nodes)) {
+        ("applied", _) => Ok(Ack::Applied),
+        ("durable", _) => Ok(Ack::Durable),
+        (_, Some(nodes)) => Ok(Ack::Replicated(nodes)),
+        _ => Err("must be `applied`, `durable`, or `replicated:` and a number of nodes from 1 to 255".to_owned()),
+    }
+}
+
+fn ack(params: &mut Params<'_>) -> Result<Ack, ProtocolError> {
+    Ok(params.optional("ack", |raw| checked_ack(&text(raw)?))?.unwrap_or_default())
+}
+
+/// The text of a value as it is kept.
+pub(crate) fn value(json: &str) -> Result<Arc<str>, ProtocolError> {
+    let compact = json::compact(&mut serde_json::Deserializer::from_str(json));
+    let compact = compact.map_err(|error| ProtocolError::Parse(error.to_string()))?;
+    if compact.len() > VALUE_BYTES_MAX {
+        return Err(ProtocolError::TooLarge { what: Part::Value, max: VALUE_BYTES_MAX });
+    }
+    Ok(compact.into())
+}
+
+impl Put {
+    fn read(params: &mut Params<'_>) -> Result<Put, ProtocolError> {
+        let key = params.required("key", key)?;
+        let raw = params.raw("value");
+        let raw = raw.ok_or_else(|| ProtocolError::field(params.field("value"), "is missing"))?;
+        let value = value(raw.get()).map_err(|error| match error {
+            // That it is JSON was seen; what is wrong is within it.
+            ProtocolError::Parse(detail) => ProtocolError::field(params.field("value"), detail),
+            other => other,
+        })?;
+        let ttl = params.optional("ttl", ttl)?;
+        Ok(Put { key, value, ttl, if_version: params.optional("if_version", if_version)?, ack: Ack::default() })
+    }
+
+    pub(super) fn read_whole(params: &mut Params<'_>) -> Result<Put, ProtocolError> {
+        Ok(Put { ack: ack(params)?, ..Put::read(params)? })
+    }
+}
+
+impl Delete {
+    fn read(params: &mut Params<'_>) -> Result<Delete, ProtocolError> {
+        let key = params.required("key", key)?;
+        Ok(Delete { key, if_version: params.optional("if_version", if_version)?, ack: Ack::default() })
+    }
+
+    pub(super) fn read_whole(params: &mut Params<'_>) -> Result<Delete, ProtocolError> {
+        Ok(Delete { ack: ack(params)?, ..Delete::read(params)? })
+    }
+}
+
+/// A list with one element or more, not too many.
+pub(super) fn batch<'a, T: Deserialize<'a>>(params: &mut Params<'a>, name: &str) -> Result<Vec<T>, ProtocolError> {
+    let elements = params.required(name, list)?;
+    if elements.len() > BATCH_MAX {
+        return Err(ProtocolError::TooLarge { what: Part::Batch, max: BATCH_MAX });
+    }
+    if elements.is_empty() {
+        return Err(ProtocolError::field(params.field(name), "must not be empty"));
+    }
+    Ok(elements)
+}
+
+/// In what order two writes of one key would count, nobody said; so there is only one.
+fn refuse_twice<'a>(name: &str, keys: impl Iterator<Item = &'a FactKey>) -> Result<(), ProtocolError> {
+    let mut seen = HashSet::new();
+    for (index, key) in keys.enumerate() {
+        if !seen.insert(key) {
+            return Err(ProtocolError::field(format!("{name}[{index}].key"), "is there twice; send each key once"));
+        }
+    }
+    Ok(())
+}
+
+impl BatchPut {
+    pub(super) fn read(params: &mut Params<'_>) -> Result<BatchPut, ProtocolError> {
+        let (atomic, ack) = (params.flag("atomic")?, ack(params)?);
+        let elements = batch(params, "entries")?.into_iter().enumerate();
+        let entries = elements.map(|(index, given)| {
+            let mut entry = Params::of_element(given, "entries", index)?;
+            let put = Put { ack, ..Put::read(&mut entry)? };
+            entry.end().map(|()| put)
+        });
+        let entries = entries.collect::<Result<Vec<Put>, ProtocolError>>()?;
+        refuse_twice("entries", entries.iter().map(|put| &put.key))?;
+        Ok(BatchPut { entries, atomic, ack })
+    }
+}
+
+impl Transaction {
+    pub(super) fn read(params: &mut Params<'_>) -> Result<Transaction, ProtocolError> {
+        let ack = ack(params)?;
+        let elements = batch(params, "operations")?.into_iter().enumerate();
+        let operations = elements.map(|(index, given)| {
+            let mut entry = Params::of_element(given, "operations", index)?;
+            let operation = match entry.required("op", text)?.as_str() {
+                "put" => Operation::Put(Put { ack, ..Put::read(&mut entry)? }),
+                "delete" => Operation::Delete(Delete { ack, ..Delete::read(&mut entry)? }),
+                _ => return Err(ProtocolError::field(entry.field("op"), "must be `put` or `delete`")),
+            };
+            entry.end().map(|()| operation)
+        });
+        let operations = operations.collect::<Result<Vec<Operation>, ProtocolError>>()?;
+        refuse_twice("operations", operations.iter().map(Operation::key))?;
+        Ok(Transaction { operations, ack })
+    }
+}
+
+/// A key may be asked for twice, and is answered twice.
+pub(super) fn keys(params: &mut Params<'_>) -> Result<Vec<FactKey>, ProtocolError> {
+    let elements = batch(params, "keys")?.into_iter().enumerate();
+    let each = |(index, raw)| key(raw).map_err(|detail| ProtocolError::field(format!("keys[{index}]"), detail));
+    elements.map(each).collect()
+}
+
+impl Subscribe {
+    pub(super) fn read(params: &mut Params<'_>) -> Result<Subscribe, ProtocolError> {
+        Ok(Subscribe {
+            pattern: params.required("pattern", pattern)?,
+            include_existing: params.flag("include_existing")?,
+            after: params.optional("after", cursor)?,
+        })
+    }
+}
+
+impl Query {
+    pub(super) fn read(params: &mut Params<'_>) -> Result<Query, ProtocolError> {
+        let limit = params.optional("limit", |raw| {
+            let limit = number(raw).ok().and_then(|limit| usize::try_from(limit).ok());
+            let limit = limit.filter(|limit| (1..=QUERY_LIMIT_MAX).contains(limit));
+            limit.ok_or_else(|| format!("must be a number from 1 to {QUERY_LIMIT_MAX}"))
+        })?;
+        Ok(Query {
+            pattern: params.required("pattern", pattern)?,
+            filter: params.optional("filter", super::policies::object)?.unwrap_or_default(),
+            limit: limit.unwrap_or(QUERY_LIMIT_DEFAULT),
+            after: params.optional("after", key)?,
+        })
+    }
+}
+
+impl Incr {
+    pub(super) fn read(params: &mut Params<'_>) -> Result<Incr, ProtocolError> {
+        // An increment by nothing would be a read, which is granted apart.
+        let by = |raw: &RawValue| {
+            let by = serde_json::from_str(raw.get()).ok().filter(|by| *by != 0);
+            by.ok_or_else(|| "must be a whole number of 64 bits, not 0".to_owned())
+        };
+        Ok(Incr {
+            key: params.required("key", key)?,
+            by: params.optional("by", by)?.unwrap_or(1),
+            ttl: params.optional("ttl", ttl)?,
+            ack: ack(params)?,
+        })
+    }
+}

@@ -1,0 +1,215 @@
+//! What this node's own clients write.
+
+use std::{num::NonZeroU64, sync::Arc};
+
+use serde::de::IgnoredAny;
+
+use crate::{
+    causality::{Dot, VersionVector},
+    clock::{Hlc, Millis},
+    key::FactKey,
+    message::{self, Entry, Message},
+    replica::{
+        CommitNumber, Effect, Replica,
+        merge::{Merged, Numbers},
+        record,
+    },
+    state::State,
+    storage::{Change, Storage},
+    strategy::{Stamp, WriteError},
+};
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Operation {
+    Put {
+        /// JSON text.
+        json: Arc<str>,
+        /// Milliseconds until it is over.
+        ttl_ms: Option<NonZeroU64>,
+    },
+    Delete,
+    Increment {
+        by: i64,
+        /// Milliseconds until this node's share is over.
+        ttl_ms: Option<NonZeroU64>,
+    },
+}
+
+/// What has to hold on this node before the write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Precondition {
+    Absent,
+    Version(Hlc),
+}
+
+impl Precondition {
+    /// As clients say it: 0 for a key that must not exist. `None` for what is no version.
+    #[must_use]
+    pub fn if_version(version: u64) -> Option<Precondition> {
+        if version == 0 { Some(Precondition::Absent) } else { Hlc::from_u64(version).map(Precondition::Version) }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WriteFact {
+    pub key: FactKey,
+    pub operation: Operation,
+    pub precondition: Option<Precondition>,
+}
+
+/// A write that readers of this node see. It is durable, and sent to others, with [`Effect::Durable`] of its commit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Written {
+    pub commit: CommitNumber,
+    /// Of all keys of the commit.
+    pub version: Hlc,
+    /// Covered by nodes that have applied the write.
+    pub cursor: VersionVector,
+}
+
+/// Why nothing was written.
+#[derive(Debug, thiserror::Error)]
+pub enum Refused<E> {
+    #[error("`{key}`: {error}")]
+    Write { key: FactKey, error: WriteError },
+    #[error("`{key}` is at version {}, not at the one expected", .version.map_or(0, Hlc::as_u64))]
+    Conflict { key: FactKey, version: Option<Hlc> },
+    #[error("this node may not write to `{0}`")]
+    Namespace(FactKey),
+    #[error("`{key}`: {size} {unit}; at most {max} are taken")]
+    TooLarge { key: FactKey, size: usize, max: usize, unit: &'static str },
+    #[error("{keys} keys at once; one to {max} are taken")]
+    TooMany { keys: usize, max: usize },
+    #[error("this node is not complete yet: it is fetching all facts")]
+    Incomplete,
+    #[error("the storage failed: {0}")]
+    Storage(#[source] E),
+    #[error("an earlier write to the disk failed, so that nothing more can be acknowledged: start anew")]
+    Poisoned,
+}
+
+/// A key of a commit in the making.
+struct Staged {
+    key: FactKey,
+    before: Option<Arc<State>>,
+    after: State,
+}
+
+impl<S: Storage> Replica<S> {
+    /// Writes all or nothing, under one version; several writes of one key in their order.
+    ///
+    /// # Errors
+    /// [`Refused`]; nothing then changed.
+    pub fn write(&mut self, now: Millis, writes: &[WriteFact]) -> Result<Written, Refused<S::Error>> {
+        if self.outbox.is_poisoned() {
+            return Err(Refused::Poisoned);
+        }
+        if !self.is_serving() {
+            return Err(Refused::Incomplete);
+        }
+        let max = self.config.limits.batch_keys;
+        if writes.is_empty() || writes.len() > max {
+            return Err(Refused::TooMany { keys: writes.len(), max });
+        }
+        let mut staged = self.stage(now, writes)?;
+        let above = staged.iter().map(|staged| staged.after.hlc()).max().unwrap_or_default();
+        let time = self.time(now);
+        let hlc = self.clock.tick(now, above);
+        for write in writes {
+            let Some(at) = staged.iter().position(|staged| staged.key == write.key) else { continue };
+            let seq = self.seq + 1 + at as u64;
+            let Some(staged) = staged.get_mut(at) else { continue };
+            let dot = Dot { origin: self.origin.clone(), seq };
+            staged.after = self.written(&staged.after, write, Stamp { dot, hlc, now: time, expires_at: None })?;
+        }
+        let change = |Staged { key, before, after }| Change { key, before, after: Some(Arc::new(after)) };
+        self.commit_changes(now, hlc, staged.into_iter().map(change).collect(), Vec::new())
+    }
+
+    /// What is there of the keys, each once, when this node may write them and they are as expected.
+    fn stage(&self, now: Millis, writes: &[WriteFact]) -> Result<Vec<Staged>, Refused<S::Error>> {
+        let mut staged: Vec<Staged> = Vec::with_capacity(writes.len());
+        let mut known = std::collections::HashSet::with_capacity(writes.len());
+        for WriteFact { key, precondition, .. } in writes {
+            if !self.rules.may_write(&self.config.node, key.namespace()) {
+                return Err(Refused::Namespace(key.clone()));
+            }
+            let before = self.storage.state(key).map_err(Refused::Storage)?;
+            if let Some(expected) = precondition {
+                let strategy = self.rules.strategy(key.namespace());
+                let visible = before.as_ref().filter(|state| !strategy.is_over(state, self.time(now)));
+                let version = visible.map(|state| state.hlc());
+                let expected = match expected {
+                    Precondition::Absent => None,
+                    Precondition::Version(version) => Some(*version),
+                };
+                if version != expected {
+                    return Err(Refused::Conflict { key: key.clone(), version });
+                }
+            }
+            if known.insert(key) {
+                let after = before.as_deref().cloned().unwrap_or_default();
+                staged.push(Staged { key: key.clone(), before, after });
+            }
+        }
+        Ok(staged)
+    }
+
+    fn written(&self, state: &State, write: &WriteFact, mut stamp: Stamp) -> Result<State, Refused<S::Error>> {
+        let strategy = self.rules.strategy(write.key.namespace());
+        let limits = &self.config.limits;
+        let too_large = |size, max, unit| Refused::TooLarge { key: write.key.clone(), size, max, unit };
+        let ends = |ttl_ms: &Option<NonZeroU64>| ttl_ms.map(|ttl| stamp.now.plus(ttl.get()));
+        let after = match &write.operation {
+            Operation::Put { json, .. } if json.len() > limits.value_bytes => {
+                return Err(too_large(json.len(), limits.value_bytes, "bytes"));
+            }
+            Operation::Put { json, ttl_ms } => {
+                stamp.expires_at = ends(ttl_ms);
+                match serde_json::from_str::<IgnoredAny>(json) {
+                    Ok(_) => strategy.put(state, Arc::clone(json), &stamp),
+                    Err(_) => Err(WriteError::NotJson),
+                }
+            }
+            Operation::Delete => Ok(strategy.delete(state, &stamp)),
+            Operation::Increment { by, ttl_ms } => {
+                stamp.expires_at = ends(ttl_ms);
+                strategy.add(state, *by, &stamp)
+            }
+        };
+        let after = after.map_err(|error| Refused::Write { key: write.key.clone(), error })?;
+        if after.cells().len() > limits.cells {
+            return Err(too_large(after.cells().len(), limits.cells, "elements"));
+        }
+        Ok(after)
+    }
+
+    /// Commits changes that this origin's next numbers made, and has them told.
+    pub(super) fn commit_changes(
+        &mut self,
+        now: Millis,
+        hlc: Hlc,
+        changes: Vec<Change>,
+        mut metadata: Vec<record::Record>,
+    ) -> Result<Written, Refused<S::Error>> {
+        let (first, last) = (self.seq + 1, self.seq + changes.len() as u64);
+        let entry = |change: &Change| {
+            let state = change.after.as_deref().cloned();
+            state.map(|state| Entry { key: change.key.clone(), state })
+        };
+        let entries: Vec<Entry> =
+            if self.members.is_empty() { Vec::new() } else { changes.iter().filter_map(entry).collect() };
+        let merged = Merged { changes, ..Merged::default() };
+        let origin = self.origin.clone();
+        metadata.push(self.own_record(last, hlc));
+        let numbers = Numbers { origin: &origin, first, last };
+        let commit = self.apply(now, merged, metadata, Some(numbers)).map_err(Refused::Storage)?;
+        self.seq = last;
+        self.counts.local_writes += last + 1 - first;
+        if !entries.is_empty() {
+            let write = message::Write { origin: origin.clone(), first, entries };
+            self.outbox.after_commits(Effect::Publish(Message::Write(write)));
+        }
+        Ok(Written { commit, version: hlc, cursor: VersionVector::from_iter([(origin, last)]) })
+    }
+}

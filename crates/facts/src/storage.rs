@@ -1,0 +1,96 @@
+//! What a replica keeps, and wherever it keeps it.
+
+use std::sync::Arc;
+
+use crate::{
+    causality::{Origin, VersionVector},
+    clock::Millis,
+    key::{FactKey, Pattern},
+    state::{Cell, State},
+};
+
+/// Keeps states, the indexes over them, and what a replica has to remember beside them.
+///
+/// A commit is seen by the next read and takes effect as a whole; it is durable once a [`persist`](Storage::persist) that
+/// began after it has returned. What was not persisted may be lost by a crash, from some commit on, and never a commit
+/// before one that is kept.
+pub trait Storage {
+    type Error: std::error::Error + Send + Sync + 'static;
+
+    /// # Errors
+    /// As the implementation says; so for all.
+    fn state(&self, key: &FactKey) -> Result<Option<Arc<State>>, Self::Error>;
+
+    /// Keys that match, in order, after `after`.
+    ///
+    /// # Errors
+    /// See [`Storage::state`].
+    fn keys(&self, pattern: &Pattern, after: Option<&FactKey>, limit: usize) -> Result<Vec<FactKey>, Self::Error>;
+
+    /// Keys whose state has seen writes of `origin` after number `after`, by the last number it has seen: what a replica
+    /// that has applied the origin's writes up to `after` lacks of it.
+    ///
+    /// # Errors
+    /// See [`Storage::state`].
+    fn written(&self, origin: &Origin, after: u64, limit: usize) -> Result<Vec<(u64, FactKey)>, Self::Error>;
+
+    /// Keys with cells that end at `until` or before, by that time and then by key; a key comes once for each of
+    /// [`State::ends`]. It begins after the given time, or within it after a key, so that a reader gets past keys that
+    /// have ended and cannot be collected yet.
+    ///
+    /// # Errors
+    /// See [`Storage::state`].
+    fn ending(
+        &self,
+        after: (Millis, Option<&FactKey>),
+        until: Millis,
+        limit: usize,
+    ) -> Result<Vec<(Millis, FactKey)>, Self::Error>;
+
+    /// Values that lost against concurrent writes, the newest first.
+    ///
+    /// # Errors
+    /// See [`Storage::state`].
+    fn lost(&self, key: &FactKey, limit: usize) -> Result<Vec<Cell>, Self::Error>;
+
+    /// # Errors
+    /// See [`Storage::state`].
+    fn metadata(&self, name: &str) -> Result<Option<Vec<u8>>, Self::Error>;
+
+    /// # Errors
+    /// See [`Storage::state`]; nothing of the commit then took effect.
+    fn commit(&mut self, commit: Commit) -> Result<(), Self::Error>;
+
+    /// Makes what was committed durable.
+    ///
+    /// # Errors
+    /// See [`Storage::state`]. It is final: what was committed before may be lost, and nothing more may be acknowledged.
+    fn persist(&mut self) -> Result<(), Self::Error>;
+}
+
+/// What changes at once.
+#[derive(Debug, Clone, Default)]
+pub struct Commit {
+    pub changes: Vec<Change>,
+    /// Values that lost against concurrent writes. The storage keeps a bounded number for each key.
+    pub lost: Vec<(FactKey, Cell)>,
+    /// `None` removes.
+    pub metadata: Vec<(String, Option<Vec<u8>>)>,
+}
+
+/// One key's new state. The earlier one goes with it, so that the indexes follow without a read.
+#[derive(Debug, Clone)]
+pub struct Change {
+    pub key: FactKey,
+    pub before: Option<Arc<State>>,
+    /// `None`: nothing of the key is remembered any longer.
+    pub after: Option<Arc<State>>,
+}
+
+impl Change {
+    /// The rows of the index by origin that go away and that come.
+    #[must_use]
+    pub fn contexts(&self) -> (Option<&VersionVector>, Option<&VersionVector>) {
+        (self.before.as_ref().map(|state| state.context()), self.after.as_ref().map(|state| state.context()))
+    }
+}

@@ -1,0 +1,180 @@
+//! The storage of a node: states in an LSM tree on disk, indexes over them in memory.
+//!
+//! ```text
+//! <folder>/store     what kind of store it is
+//! <folder>/keys      of an encrypted store: its keys, wrapped
+//! <folder>/durable   how many commits were durable
+//! <folder>/engine/   the engine's log and tables: live states, history, metadata
+//! ```
+//!
+//! A commit is one record of the engine's log. It has the row of [`tally`] with it, which says how many commits there
+//! were and what all records add up to; when a store is opened it is compared with what is there and with the mark of
+//! what was durable. So a loss that the engine did not notice is noticed here.
+//!
+//! A full disk refuses commits and nothing else: see [`room`]. Should the engine meet it all the same, it is opened
+//! anew, which loses nothing, as all commits were with the operating system. Any other failure of a write is final:
+//! what the operating system still shows of a file that it could not write says nothing about the disk.
+
+mod check;
+mod commit;
+mod encoding;
+mod engine;
+mod error;
+mod index;
+mod manifest;
+mod mark;
+mod opening;
+mod reader;
+mod record;
+mod rewrite;
+mod room;
+mod settings;
+mod syncer;
+mod tally;
+
+use std::{fmt, sync::Arc};
+
+pub use self::{
+    check::{Checked, Finding},
+    error::StoreError,
+    opening::Loss,
+    reader::Reader,
+    rewrite::Rewritten,
+    settings::Settings,
+    syncer::Syncer,
+};
+use self::{
+    engine::{Engine, Space},
+    reader::Shared,
+    room::Room,
+    tally::Tally,
+};
+use crate::{
+    causality::Origin,
+    clock::Millis,
+    key::{FactKey, Pattern},
+    seal::Nonces,
+    state::{Cell, State},
+    storage::{Commit, Storage},
+};
+
+/// See the module. It is the one writer; readers on other threads have a [`Reader`].
+pub struct FactStore {
+    settings: Settings,
+    shared: Arc<Shared>,
+    tally: Tally,
+    syncer: Syncer,
+    room: Room,
+    nonces: Nonces,
+    loss: Option<Loss>,
+    rewriting: rewrite::Place,
+}
+
+impl fmt::Debug for FactStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FactStore")
+            .field("folder", &self.settings.folder)
+            .field("commits", &self.tally.commits)
+            .finish_non_exhaustive()
+    }
+}
+
+impl FactStore {
+    /// Opens the store in a folder, or makes one.
+    ///
+    /// # Errors
+    /// [`StoreError`]; nothing is changed then, but that a torn end of the log is cut off.
+    pub fn open(settings: Settings) -> Result<FactStore, StoreError> {
+        opening::open(settings)
+    }
+
+    #[must_use]
+    pub fn reader(&self) -> Reader {
+        Reader(self.shared.clone())
+    }
+
+    /// Makes commits durable on another thread.
+    #[must_use]
+    pub fn syncer(&self) -> Syncer {
+        self.syncer.clone()
+    }
+
+    /// What was lost of the store, found when it was opened. Its node has to go on under a new incarnation.
+    #[must_use]
+    pub fn loss(&self) -> Option<&Loss> {
+        self.loss.as_ref()
+    }
+
+    /// Commits since the store was made.
+    #[must_use]
+    pub fn commits(&self) -> u64 {
+        self.tally.commits
+    }
+
+    /// Opens the engine anew after it failed, if a full disk may be why. Whether the log then has `expected` commits,
+    /// or one less.
+    fn reopen(&mut self, error: StoreError, expected: u64) -> Result<bool, StoreError> {
+        if !error.is_full() && !self.room.was_short() {
+            return Err(self.syncer.fail(error));
+        }
+        let opened = {
+            let mut engine = self.shared.engine.write();
+            // Its lock on the folder goes with it.
+            *engine = None;
+            Engine::open(&opening::engine_folder(&self.settings.folder), &self.settings).and_then(|opened| {
+                let tally = opened.get(Space::Metadata, tally::ROW)?;
+                *engine = Some(opened);
+                Ok(tally.and_then(|bytes| Tally::from_bytes(&bytes)).unwrap_or_default().commits)
+            })
+        };
+        match opened {
+            Ok(found) if found == expected => Ok(true),
+            Ok(found) if found.checked_add(1) == Some(expected) => Ok(false),
+            Ok(found) => Err(self.syncer.fail(StoreError::CommitsLost { durable: expected, found })),
+            Err(error) => Err(self.syncer.fail(error)),
+        }
+    }
+}
+
+impl Storage for FactStore {
+    type Error = StoreError;
+
+    fn state(&self, key: &FactKey) -> Result<Option<Arc<State>>, StoreError> {
+        self.reader().state(key)
+    }
+
+    fn keys(&self, pattern: &Pattern, after: Option<&FactKey>, limit: usize) -> Result<Vec<FactKey>, StoreError> {
+        self.reader().keys(pattern, after, limit)
+    }
+
+    fn written(&self, origin: &Origin, after: u64, limit: usize) -> Result<Vec<(u64, FactKey)>, StoreError> {
+        self.reader().written(origin, after, limit)
+    }
+
+    fn ending(
+        &self,
+        after: (Millis, Option<&FactKey>),
+        until: Millis,
+        limit: usize,
+    ) -> Result<Vec<(Millis, FactKey)>, StoreError> {
+        self.reader().ending(after, until, limit)
+    }
+
+    fn lost(&self, key: &FactKey, limit: usize) -> Result<Vec<Cell>, StoreError> {
+        self.reader().lost(key, limit)
+    }
+
+    fn metadata(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        self.reader().metadata(name)
+    }
+
+    fn commit(&mut self, commit: Commit) -> Result<(), StoreError> {
+        self.syncer.is_sound()?;
+        let prepared = self.prepare(commit)?;
+        self.write(prepared)
+    }
+
+    fn persist(&mut self) -> Result<(), StoreError> {
+        self.syncer.sync().map(|_| ())
+    }
+}

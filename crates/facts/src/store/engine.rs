@@ -1,0 +1,187 @@
+//! The storage engine: an LSM tree for each kind of record, under one log.
+//!
+//! What it is guarded against: a panic of it is an error here; what it would not survive is looked for before; its back-pressure waits without end for its worker
+//! threads, so writers wait here before it comes to that, and not for ever.
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use fjall::{
+    Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch, PersistMode, UserValue,
+    config::{BloomConstructionPolicy, FilterPolicy, FilterPolicyEntry, PinningPolicy},
+};
+
+use crate::store::{Settings, StoreError, manifest};
+
+/// What a record is of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) enum Space {
+    Live,
+    History,
+    Metadata,
+}
+
+impl Space {
+    pub(super) const ALL: [Space; 3] = [Space::Live, Space::History, Space::Metadata];
+
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Space::Live => "live states",
+            Space::History => "history",
+            Space::Metadata => "metadata",
+        }
+    }
+
+    /// Stands for it in what records are bound to.
+    pub(super) fn tag(self) -> u8 {
+        match self {
+            Space::Live => 1,
+            Space::History => 2,
+            Space::Metadata => 3,
+        }
+    }
+}
+
+/// Writers wait for this long.
+const STALL_MAX: Duration = Duration::from_secs(30);
+/// Logs up to this size are kept; below it the engine refuses to be.
+const JOURNALS_BYTES: u64 = 64 << 20;
+/// History and metadata change seldom or in place.
+const SMALL_BUFFER_BYTES: u64 = 1 << 20;
+/// With one, a merge of tables would keep full buffers waiting.
+const WORKERS: usize = 2;
+
+pub(super) struct Engine {
+    database: Database,
+    live: Keyspace,
+    history: Keyspace,
+    metadata: Keyspace,
+}
+
+/// Rows to write, `None` to remove, all at once.
+pub(super) type Rows = Vec<(Space, Vec<u8>, Option<Vec<u8>>)>;
+pub(super) type Row = (Vec<u8>, UserValue);
+
+impl Engine {
+    pub(super) fn open(folder: &Path, settings: &Settings) -> Result<Engine, StoreError> {
+        let bloom = || {
+            let bits = BloomConstructionPolicy::BitsPerKey(10.0);
+            FilterPolicy::all(FilterPolicyEntry::Bloom(bits))
+        };
+        // Filters and indexes of tables are a few bytes for each record, but a filter is one block, of which a small cache
+        // would keep few: they stay in memory.
+        let options = |bytes| {
+            KeyspaceCreateOptions::default()
+                .max_memtable_size(bytes)
+                .filter_policy(bloom())
+                .filter_block_pinning_policy(PinningPolicy::all(true))
+                .index_block_pinning_policy(PinningPolicy::all(true))
+        };
+        manifest::look(folder)?;
+        let opened = guarded("opened", || {
+            let database = Database::builder(folder)
+                .cache_size(settings.block_cache_bytes)
+                .max_journaling_size(JOURNALS_BYTES)
+                .worker_threads(WORKERS)
+                .open()?;
+            let keyspace = |name, bytes| database.keyspace(name, || options(bytes));
+            let live = keyspace("live", settings.write_buffer_bytes)?;
+            let history = keyspace("history", SMALL_BUFFER_BYTES)?;
+            let metadata = keyspace("metadata", SMALL_BUFFER_BYTES)?;
+            Ok(Engine { live, history, metadata, database })
+        });
+        opened.map_err(|error| match error {
+            StoreError::Engine { source: fjall::Error::Locked, .. } => StoreError::Locked,
+            error => error,
+        })
+    }
+
+    fn keyspace(&self, space: Space) -> &Keyspace {
+        match space {
+            Space::Live => &self.live,
+            Space::History => &self.history,
+            Space::Metadata => &self.metadata,
+        }
+    }
+
+    pub(super) fn get(&self, space: Space, row: &[u8]) -> Result<Option<UserValue>, StoreError> {
+        guarded("read", || self.keyspace(space).get(row))
+    }
+
+    /// Rows that begin with `prefix`, in order; `visit` says whether to go on.
+    pub(super) fn scan(
+        &self,
+        space: Space,
+        prefix: &[u8],
+        backwards: bool,
+        mut visit: impl FnMut(Row) -> Result<bool, StoreError>,
+    ) -> Result<(), StoreError> {
+        let mut rows = guarded("read", || Ok(self.keyspace(space).prefix(prefix)))?;
+        loop {
+            let next = guarded("read", || {
+                let next = if backwards { rows.next_back() } else { rows.next() };
+                next.map(fjall::Guard::into_inner).transpose()
+            })?;
+            let Some((row, record)) = next else { return Ok(()) };
+            if !visit((row.to_vec(), record))? {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Up to `limit` rows after `after`, in order.
+    pub(super) fn page(&self, space: Space, after: &[u8], limit: usize) -> Result<Vec<Row>, StoreError> {
+        use std::ops::Bound::{Excluded, Unbounded};
+        guarded("read", || {
+            let rows = self.keyspace(space).range::<&[u8], _>((Excluded(after), Unbounded)).take(limit);
+            rows.map(|row| row.into_inner().map(|(row, record)| (row.to_vec(), record))).collect()
+        })
+    }
+
+    /// Waits until a write does not have to wait inside the engine.
+    pub(super) fn wait_for_workers(&self) -> Result<(), StoreError> {
+        // The engine stops a writer at four sealed buffers or thirty tables of level 0.
+        let is_behind = |keyspace: &Keyspace| keyspace.sealed_memtable_count() >= 2 || keyspace.l0_table_count() >= 20;
+        let began = Instant::now();
+        while Space::ALL.into_iter().any(|space| is_behind(self.keyspace(space))) {
+            if began.elapsed() > STALL_MAX {
+                return Err(StoreError::Stalled { seconds: STALL_MAX.as_secs() });
+            }
+            if began.elapsed() > Duration::from_millis(50) {
+                self.is_well()?;
+            }
+            std::thread::sleep(Duration::from_micros(200));
+        }
+        Ok(())
+    }
+
+    /// An engine of which a worker thread has failed takes no writes.
+    pub(super) fn is_well(&self) -> Result<(), StoreError> {
+        guarded("written", || self.database.persist(PersistMode::Buffer))
+    }
+
+    /// Writes rows as one: the log is with the operating system when it returns.
+    pub(super) fn write(&self, rows: Rows) -> Result<(), StoreError> {
+        guarded("written", || {
+            let mut batch =
+                OwnedWriteBatch::with_capacity(self.database.clone(), rows.len()).durability(Some(PersistMode::Buffer));
+            for (space, row, record) in rows {
+                match record {
+                    Some(record) => batch.insert(self.keyspace(space), row, record),
+                    None => batch.remove(self.keyspace(space), row),
+                }
+            }
+            batch.commit()
+        })
+    }
+}
+
+fn guarded<T>(doing: &'static str, work: impl FnOnce() -> fjall::Result<T>) -> Result<T, StoreError> {
+    match catch_unwind(AssertUnwindSafe(work)) {
+        Ok(result) => result.map_err(|source| StoreError::Engine { doing, source }),
+        Err(_) => Err(StoreError::Unreadable { doing }),
+    }
+}

@@ -1,0 +1,167 @@
+//! What is found by other things than a key's name. It is in memory only and built from the states when a store is
+//! opened: so it never disagrees with them after a crash, costs a write no further record, and puts no name of a key
+//! in a file. It takes some 150 bytes for each key, the key among them.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    ops::Bound::{self, Excluded, Included, Unbounded},
+};
+
+use crate::{
+    causality::Origin,
+    clock::Millis,
+    key::{FactKey, Pattern},
+    state::State,
+    store::record::Check,
+};
+
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Index {
+    /// In order.
+    keys: BTreeSet<FactKey>,
+    /// Of the same keys: most writes are of keys that are there, and are spared the way through an ordered set.
+    checks: HashMap<FactKey, Check, ahash::RandomState>,
+    /// By the last number that the key's state has seen. Always a key: `None` is a place before all keys to look from.
+    written: BTreeMap<Origin, BTreeSet<(u64, Option<FactKey>)>>,
+    ending: BTreeSet<(Millis, Option<FactKey>)>,
+}
+
+/// Collects what an index is of. Sets that are built at once have full nodes and take half the memory.
+#[derive(Debug, Default)]
+pub(super) struct IndexBuilder {
+    keys: Vec<FactKey>,
+    checks: HashMap<FactKey, Check, ahash::RandomState>,
+    written: BTreeMap<Origin, Vec<(u64, Option<FactKey>)>>,
+    ending: Vec<(Millis, Option<FactKey>)>,
+}
+
+impl IndexBuilder {
+    /// `count`: about how many keys there will be.
+    pub(super) fn for_count(count: u64) -> IndexBuilder {
+        let count = usize::try_from(count).unwrap_or(0).min(1 << 24);
+        let checks = HashMap::with_capacity_and_hasher(count, ahash::RandomState::default());
+        IndexBuilder { keys: Vec::with_capacity(count), checks, ..IndexBuilder::default() }
+    }
+
+    /// Each key once.
+    pub(super) fn add(&mut self, key: FactKey, state: &State, check: Check) {
+        for (origin, seq) in state.context().iter() {
+            let entry = (seq, Some(key.clone()));
+            match self.written.get_mut(origin) {
+                Some(numbers) => numbers.push(entry),
+                None => {
+                    self.written.insert(origin.clone(), vec![entry]);
+                }
+            }
+        }
+        self.ending.extend(state.ends().into_iter().map(|time| (time, Some(key.clone()))));
+        self.checks.insert(key.clone(), check);
+        self.keys.push(key);
+    }
+
+    pub(super) fn build(self) -> Index {
+        let written = self.written.into_iter().map(|(origin, numbers)| (origin, numbers.into_iter().collect()));
+        Index {
+            keys: self.keys.into_iter().collect(),
+            checks: self.checks,
+            written: written.collect(),
+            ending: self.ending.into_iter().collect(),
+        }
+    }
+}
+
+impl Index {
+    pub(super) fn len(&self) -> usize {
+        self.keys.len()
+    }
+
+    pub(super) fn check(&self, key: &FactKey) -> Option<Check> {
+        self.checks.get(key).copied()
+    }
+
+    /// One key's state becomes another.
+    pub(super) fn change(&mut self, key: &FactKey, before: Option<&State>, after: Option<(&State, Check)>) {
+        if let Some(before) = before {
+            self.leave(key, before, after.map(|(state, _)| state));
+        }
+        let Some((state, check)) = after else {
+            self.keys.remove(key);
+            self.checks.remove(key);
+            return;
+        };
+        if self.checks.insert(key.clone(), check).is_none() {
+            self.keys.insert(key.clone());
+        }
+        for (origin, seq) in state.context().iter() {
+            if before.is_some_and(|before| before.context().get(origin) == seq) {
+                continue;
+            }
+            match self.written.get_mut(origin) {
+                Some(numbers) => {
+                    numbers.insert((seq, Some(key.clone())));
+                }
+                None => {
+                    self.written.entry(origin.clone()).or_default().insert((seq, Some(key.clone())));
+                }
+            }
+        }
+        for time in state.ends() {
+            self.ending.insert((time, Some(key.clone())));
+        }
+    }
+
+    fn leave(&mut self, key: &FactKey, before: &State, after: Option<&State>) {
+        for (origin, seq) in before.context().iter() {
+            if after.is_some_and(|after| after.context().get(origin) == seq) {
+                continue;
+            }
+            if let Some(numbers) = self.written.get_mut(origin) {
+                numbers.remove(&(seq, Some(key.clone())));
+                if numbers.is_empty() {
+                    self.written.remove(origin);
+                }
+            }
+        }
+        for time in before.ends() {
+            self.ending.remove(&(time, Some(key.clone())));
+        }
+    }
+
+    pub(super) fn renew(&mut self, key: &FactKey, check: Check) {
+        if let Some(old) = self.checks.get_mut(key) {
+            *old = check;
+        }
+    }
+
+    pub(super) fn keys(&self, pattern: &Pattern, after: Option<&FactKey>, limit: usize) -> Vec<FactKey> {
+        let start: Bound<&str> = match after {
+            Some(after) if after.as_str() >= pattern.start() => Excluded(after.as_str()),
+            _ => Included(pattern.start()),
+        };
+        let from = self.keys.range::<str, _>((start, Unbounded));
+        // Keys that match lie together: the first that does not is behind them.
+        from.take_while(|key| pattern.matches(key)).take(limit).cloned().collect()
+    }
+
+    pub(super) fn written(&self, origin: &Origin, after: u64, limit: usize) -> Vec<(u64, FactKey)> {
+        let Some(numbers) = self.written.get(origin) else { return Vec::new() };
+        let Some(first) = after.checked_add(1) else { return Vec::new() };
+        let from = numbers.range((Included((first, None)), Unbounded));
+        from.filter_map(|(seq, key)| Some((*seq, key.clone()?))).take(limit).collect()
+    }
+
+    pub(super) fn ending(
+        &self,
+        after: (Millis, Option<&FactKey>),
+        until: Millis,
+        limit: usize,
+    ) -> Vec<(Millis, FactKey)> {
+        let start = match after {
+            (time, Some(key)) => Excluded((time, Some(key.clone()))),
+            (Millis(u64::MAX), None) => return Vec::new(),
+            (time, None) => Included((time.plus(1), None)),
+        };
+        let from = self.ending.range((start, Unbounded)).take_while(|(time, _)| *time <= until);
+        from.filter_map(|(time, key)| Some((*time, key.clone()?))).take(limit).collect()
+    }
+}

@@ -1,0 +1,203 @@
+use std::{fmt, sync::Arc};
+
+use parking_lot::{RwLock, RwLockReadGuard};
+use quick_cache::{
+    Weighter,
+    sync::{Cache, DefaultLifecycle, GuardResult},
+};
+
+use crate::{
+    causality::Origin,
+    clock::Millis,
+    key::{FactKey, Pattern},
+    state::{Body, Cell, Part, State},
+    store::{
+        StoreError,
+        engine::{Engine, Space},
+        index::Index,
+        record::Records,
+    },
+};
+
+/// Keys found under one lock: between such pieces a writer may go on.
+const PIECE: usize = 512;
+
+/// `None`: there is nothing of the key.
+type Cached = Option<Arc<State>>;
+pub(super) type StateCache = Cache<FactKey, Cached, Weight, ahash::RandomState>;
+
+/// Bytes that a cached state takes, about.
+#[derive(Debug, Clone)]
+pub(super) struct Weight;
+
+impl Weighter<FactKey, Cached> for Weight {
+    fn weight(&self, key: &FactKey, state: &Cached) -> u64 {
+        // With a node of the context's map, which has a fixed size.
+        const STATE: usize = 560;
+        const CELL: usize = 136;
+        let text = |cell: &Cell| {
+            let body = if let Body::Value(json) = &cell.body { json.len() } else { 0 };
+            body + if let Part::Element(id) = &cell.part { id.len() } else { 0 } + CELL
+        };
+        let state = state.as_ref().map_or(0, |state| STATE + state.cells().iter().map(text).sum::<usize>());
+        (state + key.as_str().len() + 96) as u64
+    }
+}
+
+pub(super) struct Shared {
+    pub(super) records: Records,
+    /// `None` for good when it could not be opened again after a failure.
+    pub(super) engine: RwLock<Option<Engine>>,
+    /// Held by a commit while it takes effect.
+    pub(super) index: RwLock<Index>,
+    pub(super) cache: StateCache,
+}
+
+impl Shared {
+    pub(super) fn new(records: Records, engine: Engine, index: Index, cache_bytes: u64) -> Shared {
+        let cache = Cache::with(
+            usize::try_from(cache_bytes / 800).unwrap_or(0).max(16),
+            cache_bytes,
+            Weight,
+            ahash::RandomState::default(),
+            DefaultLifecycle::default(),
+        );
+        Shared { records, engine: RwLock::new(Some(engine)), index: RwLock::new(index), cache }
+    }
+
+    /// # Errors
+    /// The engine is gone.
+    pub(super) fn with_engine<T>(&self, work: impl FnOnce(&Engine) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        let engine: RwLockReadGuard<'_, Option<Engine>> = self.engine.read();
+        match &*engine {
+            Some(engine) => work(engine),
+            None => Err(StoreError::Failed { reason: "the files could not be opened again".to_owned() }),
+        }
+    }
+
+    fn load(&self, key: &FactKey) -> Result<Cached, StoreError> {
+        let row = self.records.live_row(key);
+        let Some(record) = self.with_engine(|engine| engine.get(Space::Live, &row))? else { return Ok(None) };
+        Ok(Some(Arc::new(self.records.read_state(key, &row, &record)?)))
+    }
+}
+
+/// Reads a store from any thread while its owner writes. It is cheap to clone; the store's files stay open as long as
+/// there is one.
+///
+/// Two reads may see different commits. [`states`](Reader::states) sees none half done.
+#[derive(Clone)]
+pub struct Reader(pub(super) Arc<Shared>);
+
+impl fmt::Debug for Reader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reader").finish_non_exhaustive()
+    }
+}
+
+impl Reader {
+    /// # Errors
+    /// [`StoreError`]: the files could not be read or are damaged. So for all.
+    pub fn state(&self, key: &FactKey) -> Result<Option<Arc<State>>, StoreError> {
+        let shared = &*self.0;
+        match shared.cache.get_value_or_guard(key, None) {
+            GuardResult::Value(state) => Ok(state),
+            // What a commit puts in the cache meanwhile takes the guard's place, so that nothing older stays.
+            GuardResult::Guard(guard) => {
+                let state = shared.load(key)?;
+                let _ = guard.insert(state.clone());
+                Ok(state)
+            }
+            GuardResult::Timeout => shared.load(key),
+        }
+    }
+
+    /// States of several keys, in their order, as one commit left them.
+    ///
+    /// # Errors
+    /// See [`Reader::state`].
+    pub fn states(&self, keys: &[FactKey]) -> Result<Vec<Option<Arc<State>>>, StoreError> {
+        let _none_half_done = self.0.index.read();
+        keys.iter().map(|key| self.state(key)).collect()
+    }
+
+    /// See [`Storage::keys`](crate::Storage::keys).
+    ///
+    /// # Errors
+    /// See [`Reader::state`].
+    pub fn keys(&self, pattern: &Pattern, after: Option<&FactKey>, limit: usize) -> Result<Vec<FactKey>, StoreError> {
+        let mut found: Vec<FactKey> = Vec::new();
+        while found.len() < limit {
+            let wanted = (limit - found.len()).min(PIECE);
+            let piece = self.0.index.read().keys(pattern, found.last().or(after), wanted);
+            let is_last = piece.len() < wanted;
+            found.extend(piece);
+            if is_last {
+                break;
+            }
+        }
+        Ok(found)
+    }
+
+    /// See [`Storage::written`](crate::Storage::written).
+    ///
+    /// # Errors
+    /// See [`Reader::state`].
+    pub fn written(&self, origin: &Origin, after: u64, limit: usize) -> Result<Vec<(u64, FactKey)>, StoreError> {
+        Ok(self.0.index.read().written(origin, after, limit))
+    }
+
+    /// See [`Storage::ending`](crate::Storage::ending).
+    ///
+    /// # Errors
+    /// See [`Reader::state`].
+    pub fn ending(
+        &self,
+        after: (Millis, Option<&FactKey>),
+        until: Millis,
+        limit: usize,
+    ) -> Result<Vec<(Millis, FactKey)>, StoreError> {
+        Ok(self.0.index.read().ending(after, until, limit))
+    }
+
+    /// See [`Storage::lost`](crate::Storage::lost).
+    ///
+    /// # Errors
+    /// See [`Reader::state`].
+    pub fn lost(&self, key: &FactKey, limit: usize) -> Result<Vec<Cell>, StoreError> {
+        let shared = &*self.0;
+        let prefix = shared.records.history_prefix(key);
+        let mut cells = Vec::new();
+        if limit == 0 {
+            return Ok(cells);
+        }
+        shared.with_engine(|engine| {
+            engine.scan(Space::History, &prefix, true, |(row, record)| {
+                let (found, cell) = shared.records.read_lost(&row, &record)?;
+                if found != *key {
+                    return Err(shared.records.damaged(Space::History, &row));
+                }
+                cells.push(cell);
+                Ok(cells.len() < limit)
+            })
+        })?;
+        Ok(cells)
+    }
+
+    /// See [`Storage::metadata`](crate::Storage::metadata).
+    ///
+    /// # Errors
+    /// See [`Reader::state`].
+    pub fn metadata(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        let shared = &*self.0;
+        let row = shared.records.metadata_row(name);
+        let record = shared.with_engine(|engine| engine.get(Space::Metadata, &row))?;
+        record.map(|record| shared.records.read_metadata(&row, &record)).transpose()
+    }
+
+    /// Keys that something is remembered of, deletions too.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.0.index.read().len()
+    }
+}

@@ -1,0 +1,21 @@
+//! Tests of the facts from the outside: of the core in a simulation, of the store against files that are cut, flipped
+//! and filled up, of the protocol byte for byte.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::string_slice,
+    reason = "a test fails by panicking"
+)]
+
+mod protocol_executor;
+mod protocol_fuzz;
+mod protocol_transcripts;
+mod simulation;
+mod store_crash;
+mod store_damage;
+mod store_full;
+mod store_model;
+mod store_seal;
+mod store_support;

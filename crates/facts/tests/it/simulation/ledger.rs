@@ -1,0 +1,220 @@
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    fmt,
+};
+
+use weir_facts::{Dot, FactKey, Found, NodeId, State, VersionVector};
+
+/// What a client asked for, as it knows it itself.
+#[derive(Debug, Clone)]
+pub enum Kind {
+    /// A value of its own.
+    Put {
+        expires_at: Option<u64>,
+    },
+    Delete,
+    /// Elements of a set that it added and that it removed.
+    Elements {
+        added: Vec<u64>,
+        removed: Vec<u64>,
+    },
+    Count(u64),
+}
+
+#[derive(Debug, Clone)]
+pub struct Record {
+    pub key: FactKey,
+    pub kind: Kind,
+    pub dot: Dot,
+    pub acked: bool,
+    /// Writes that its node knew of the key and that it took the place of.
+    pub replaced: Vec<Dot>,
+    /// All that its node knew.
+    pub knew: VersionVector,
+}
+
+impl fmt::Display for Record {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let replaced: Vec<String> = self.replaced.iter().map(ToString::to_string).collect();
+        write!(f, "{:?} {} over {replaced:?}", self.kind, self.dot)
+    }
+}
+
+/// A state's cells in one line.
+pub fn brief(state: &State) -> String {
+    let cells = state.cells().iter().map(|cell| {
+        let end = cell.expires_at.map(|end| format!(" until {}", end.0)).unwrap_or_default();
+        format!("{} at {} {:?}{end}", cell.dot, cell.hlc.millis().0, cell.body)
+    });
+    cells.collect::<Vec<_>>().join("; ")
+}
+
+/// All writes that replicas took, and which of them clients were told are durable. It knows nothing of how replicas
+/// work, but for what a node showed when something was written there.
+#[derive(Debug, Default)]
+pub struct Ledger {
+    pub records: Vec<Record>,
+    /// Told as standing behind another write.
+    pub lost: HashSet<Dot>,
+    /// What counters were when all agreed.
+    counted: BTreeMap<FactKey, u64>,
+    pub judged: u64,
+    pub acked: u64,
+}
+
+impl Ledger {
+    pub fn add(&mut self, record: Record) -> usize {
+        self.records.push(record);
+        self.records.len() - 1
+    }
+
+    pub fn ack(&mut self, number: usize) {
+        self.records[number].acked = true;
+        self.acked += 1;
+    }
+
+    /// The node lost its disk: what nobody else has is gone, and nobody promised otherwise.
+    pub fn forfeit(&mut self, node: &NodeId, is_known_elsewhere: impl Fn(&Record) -> bool) {
+        for record in &mut self.records {
+            if record.dot.origin.node == *node && !is_known_elsewhere(record) {
+                record.acked = false;
+            }
+        }
+    }
+
+    /// Fails unless what is there at the end is what the acknowledged writes make.
+    pub fn judge(&mut self, now: u64, state: impl Fn(&FactKey) -> State, view: impl Fn(&FactKey) -> Option<Found>) {
+        let keys: BTreeSet<FactKey> = self.records.iter().map(|record| record.key.clone()).collect();
+        for key in &keys {
+            self.judged += 1;
+            let records: Vec<&Record> = self.records.iter().filter(|record| record.key == *key).collect();
+            let (state, found) = (state(key), view(key));
+            match key.namespace() {
+                "count" => self.judge_count(key, &records, found.as_ref()),
+                "set" => judge_set(key, &records, found.as_ref()),
+                _ => self.judge_register(now, key, &records, &state, found.is_some()),
+            }
+        }
+        for key in keys.iter().filter(|key| key.namespace() == "count") {
+            self.counted.insert(key.clone(), count_of(view(key).as_ref()));
+        }
+        let stands = |record: &Record| match &record.kind {
+            Kind::Count(_) => false,
+            Kind::Elements { .. } => true,
+            Kind::Put { .. } | Kind::Delete => state(&record.key).cells().iter().any(|cell| cell.dot == record.dot),
+        };
+        let mut records = std::mem::take(&mut self.records);
+        records.retain(stands);
+        self.records = settle(records, |key| elements_of(view(key).as_ref()));
+        let standing: HashSet<Dot> = self.records.iter().map(|record| record.dot.clone()).collect();
+        self.lost.retain(|dot| standing.contains(dot));
+    }
+
+    fn judge_count(&self, key: &FactKey, records: &[&Record], found: Option<&Found>) {
+        let before = self.counted.get(key).copied().unwrap_or(0);
+        let sum = |acked: bool| -> u64 {
+            let counts = records.iter().filter(|record| record.acked == acked);
+            counts.map(|record| if let Kind::Count(by) = record.kind { by } else { 0 }).sum()
+        };
+        let (least, most) = (before + sum(true), before + sum(true) + sum(false));
+        let count = count_of(found);
+        assert!((least..=most).contains(&count), "I2: {key} counts {count}, not {least} to {most}");
+    }
+
+    fn judge_register(&self, now: u64, key: &FactKey, records: &[&Record], state: &State, is_visible: bool) {
+        let standing: HashSet<&Dot> = state.cells().iter().map(|cell| &cell.dot).collect();
+        let mut replacers: HashMap<&Dot, Vec<&Dot>> = HashMap::new();
+        for record in records {
+            record.replaced.iter().for_each(|dot| replacers.entry(dot).or_default().push(&record.dot));
+        }
+        let mut fine: HashSet<&Dot> = HashSet::new();
+        // What replaces a write comes later.
+        for record in records.iter().rev() {
+            let is_replaced = replacers.get(&record.dot).is_some_and(|by| by.iter().any(|dot| fine.contains(dot)));
+            let is_ok = standing.contains(&record.dot)
+                || self.lost.contains(&record.dot)
+                || is_replaced
+                || match record.kind {
+                    Kind::Put { expires_at } => expires_at.is_some_and(|end| end <= now),
+                    Kind::Delete => !record.replaced.iter().any(|dot| standing.contains(dot)),
+                    Kind::Elements { .. } | Kind::Count(_) => false,
+                };
+            if is_ok {
+                fine.insert(&record.dot);
+            }
+            assert!(
+                is_ok || !record.acked,
+                "I2: {key}: {record} was acknowledged and is nowhere; there is {}",
+                brief(state)
+            );
+        }
+        if key.namespace() == "deny" && is_visible {
+            judge_denials(key, records, &standing, &replacers, &fine);
+        }
+    }
+}
+
+/// A deletion that nobody who saw it wrote over must hold against every value that did not know of it.
+fn judge_denials(
+    key: &FactKey,
+    records: &[&Record],
+    standing: &HashSet<&Dot>,
+    replacers: &HashMap<&Dot, Vec<&Dot>>,
+    fine: &HashSet<&Dot>,
+) {
+    let deletes = records.iter().filter(|record| matches!(record.kind, Kind::Delete) && record.acked);
+    for delete in
+        deletes.filter(|delete| replacers.get(&delete.dot).is_none_or(|by| !by.iter().any(|d| fine.contains(d))))
+    {
+        let values = records.iter().filter(|put| matches!(put.kind, Kind::Put { .. }) && standing.contains(&put.dot));
+        for put in values {
+            let knew = put.knew.covers(&delete.dot);
+            assert!(knew, "I2: {key}: {put} shows in spite of the denial {delete}");
+        }
+    }
+}
+
+fn judge_set(key: &FactKey, records: &[&Record], found: Option<&Found>) {
+    let elements = elements_of(found);
+    let removers = |element: u64| {
+        records
+            .iter()
+            .filter(move |record| matches!(&record.kind, Kind::Elements { removed, .. } if removed.contains(&element)))
+    };
+    for record in records {
+        let Kind::Elements { added, removed } = &record.kind else { continue };
+        for element in added.iter().filter(|_| record.acked) {
+            let is_there = elements.contains(element) || removers(*element).next().is_some();
+            assert!(is_there, "I2: {key}: {element} was added by {record} and is not among {elements:?}");
+        }
+        for element in removed.iter().filter(|_| record.acked) {
+            assert!(!elements.contains(element), "I2: {key}: {element} was removed by {record} and is there");
+        }
+    }
+}
+
+/// Of sets what is there now, as if it had been written then.
+fn settle(records: Vec<Record>, elements: impl Fn(&FactKey) -> BTreeSet<u64>) -> Vec<Record> {
+    let mut done = BTreeSet::new();
+    let mut settled = Vec::new();
+    for mut record in records {
+        if let Kind::Elements { .. } = record.kind {
+            if !done.insert(record.key.clone()) {
+                continue;
+            }
+            record.kind = Kind::Elements { added: elements(&record.key).into_iter().collect(), removed: Vec::new() };
+            record.acked = true;
+        }
+        settled.push(record);
+    }
+    settled
+}
+
+pub fn elements_of(found: Option<&Found>) -> BTreeSet<u64> {
+    let members = found.and_then(|found| found.value.get("members")).and_then(serde_json::Value::as_array);
+    members.into_iter().flatten().filter_map(serde_json::Value::as_u64).collect()
+}
+
+fn count_of(found: Option<&Found>) -> u64 {
+    found.and_then(|found| found.value.as_u64()).unwrap_or(0)
+}

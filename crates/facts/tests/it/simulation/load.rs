@@ -1,0 +1,169 @@
+//! What clients do.
+
+use std::num::NonZeroU64;
+
+use weir_facts::{Dot, FactKey, Operation, Precondition, Refused, Storage, WriteFact};
+
+use super::{
+    ledger::{Kind, Record, elements_of},
+    node::Core,
+    world::World,
+};
+
+const KEYS: u64 = 6;
+
+fn key(text: &str) -> FactKey {
+    FactKey::new(text).unwrap()
+}
+
+impl World {
+    pub fn client(&mut self) {
+        let node = self.random.index(self.nodes.len());
+        if self.nodes[node].core.is_none() {
+            return;
+        }
+        match self.random.below(10) {
+            0..=2 => self.check_read(node),
+            3 => self.write_pair(node),
+            4 => self.write_set(node),
+            5 => self.write_count(node),
+            6 => self.write_many(node),
+            _ => {
+                let key = self.some_register();
+                let (operation, kind) = self.some_operation(node);
+                self.write(node, vec![(key, operation, kind)]);
+            }
+        }
+    }
+
+    fn some_register(&mut self) -> FactKey {
+        let namespace = ["lww", "deny", "many"][self.random.index(3)];
+        key(&format!("{namespace}.k{}", self.random.below(KEYS)))
+    }
+
+    fn next_value(&mut self) -> u64 {
+        self.values += 1;
+        self.values
+    }
+
+    fn some_operation(&mut self, node: usize) -> (Operation, Kind) {
+        if self.random.per_mille(250) {
+            return (Operation::Delete, Kind::Delete);
+        }
+        let ttl_ms = if self.random.per_mille(300) { self.random.between(500, 20_000) } else { 0 };
+        let value = self.next_value();
+        let (now, clock) = (self.now, self.nodes[node].clock(self.now));
+        let time = self.nodes[node].core.as_ref().map_or(now, |core| core.time(clock).0);
+        let ttl = NonZeroU64::new(ttl_ms);
+        let kind = Kind::Put { expires_at: ttl.map(|ttl| time + ttl.get()) };
+        (Operation::Put { json: value.to_string().into(), ttl_ms: ttl }, kind)
+    }
+
+    /// Two keys that are always written together.
+    fn write_pair(&mut self, node: usize) {
+        let pair = self.random.below(3);
+        let keys = ["a", "b"].map(|half| key(&format!("pair.{pair}.{half}")));
+        let value = self.next_value();
+        let is_delete = self.random.per_mille(150);
+        let writes = keys.map(|key| {
+            if is_delete {
+                (key, Operation::Delete, Kind::Delete)
+            } else {
+                let operation = Operation::Put { json: value.to_string().into(), ttl_ms: None };
+                (key, operation, Kind::Put { expires_at: None })
+            }
+        });
+        self.write(node, writes.into());
+    }
+
+    /// Different keys at once, some twice.
+    fn write_many(&mut self, node: usize) {
+        let mut writes: Vec<(FactKey, Operation, Kind)> = Vec::new();
+        for _ in 0..self.random.between(2, 6) {
+            let key = self.some_register();
+            if writes.iter().all(|(other, ..)| *other != key) {
+                let (operation, kind) = self.some_operation(node);
+                writes.push((key, operation, kind));
+            }
+        }
+        self.write(node, writes);
+    }
+
+    fn write_count(&mut self, node: usize) {
+        let key = key(&format!("count.k{}", self.random.below(2)));
+        let by = self.random.between(1, 9);
+        let operation = Operation::Increment { by: by as i64, ttl_ms: None };
+        self.write(node, vec![(key, operation, Kind::Count(by))]);
+    }
+
+    /// Reads the set, adds or removes one, and writes it.
+    fn write_set(&mut self, node: usize) {
+        let key = key(&format!("set.k{}", self.random.below(2)));
+        let clock = self.nodes[node].clock(self.now);
+        let Some(Ok(found)) = self.nodes[node].core.as_ref().map(|core| core.get(clock, &key)) else { return };
+        let mut elements = elements_of(found.as_ref());
+        let removes = !elements.is_empty() && (elements.len() > 8 || self.random.per_mille(400));
+        let (added, removed) = if removes {
+            let at = self.random.index(elements.len());
+            (vec![], vec![elements.iter().nth(at).copied().unwrap()])
+        } else {
+            (vec![self.next_value()], vec![])
+        };
+        elements.retain(|element| !removed.contains(element));
+        elements.extend(&added);
+        let json = serde_json::json!({ "members": elements }).to_string();
+        let operation = Operation::Put { json: json.into(), ttl_ms: None };
+        self.write(node, vec![(key, operation, Kind::Elements { added, removed })]);
+    }
+
+    fn write(&mut self, at: usize, writes: Vec<(FactKey, Operation, Kind)>) {
+        let clock = self.nodes[at].clock(self.now);
+        let has_condition = writes.len() == 1 && self.random.per_mille(100);
+        let is_stale = self.random.per_mille(300);
+        let Some(core) = &mut self.nodes[at].core else { return };
+        let mut facts: Vec<WriteFact> = Vec::new();
+        for (key, operation, _) in &writes {
+            let seen = core.get(clock, key).ok().flatten().map_or(0, |found| found.version.as_u64());
+            let expected = if is_stale { seen ^ 1 } else { seen };
+            let precondition = Precondition::if_version(expected).filter(|_| has_condition);
+            facts.push(WriteFact { key: key.clone(), operation: operation.clone(), precondition });
+        }
+        let before: Vec<_> = writes.iter().map(|(key, ..)| dots(core, key)).collect();
+        let knew = core.applied().clone();
+        let is_full = core.storage().is_full;
+        match core.write(clock, &facts) {
+            Ok(written) => {
+                assert!(!(is_full || has_condition && is_stale), "a write was taken that could not be");
+                let (origin, last) = written.cursor.iter().next().map(|(origin, seq)| (origin.clone(), seq)).unwrap();
+                let first = last + 1 - writes.len() as u64;
+                let mut numbers = Vec::new();
+                for ((seq, (key, _, kind)), replaced) in (first..).zip(writes).zip(before) {
+                    self.dead.remove(&key);
+                    let dot = Dot { origin: origin.clone(), seq };
+                    let mut knew = knew.clone();
+                    knew.join(&replaced.1);
+                    let record = Record { key, kind, dot, acked: false, replaced: replaced.0, knew };
+                    self.trace(&record.key, || format!("n{at} writes {record}"));
+                    numbers.push(self.ledger.add(record));
+                }
+                self.nodes[at].waiting.push((written.commit, numbers));
+                self.seen.writes += 1;
+            }
+            Err(Refused::Storage(_)) => self.seen.full += 1,
+            Err(Refused::Conflict { .. }) => {
+                assert!(has_condition && is_stale, "a version that was just read is refused");
+                self.seen.conflicting_versions += 1;
+            }
+            Err(Refused::Incomplete) => self.seen.incomplete += 1,
+            Err(Refused::Poisoned) => {}
+            Err(other) => panic!("{other}"),
+        }
+    }
+}
+
+/// The writes that a node has of a key, and what it knows of it.
+pub fn dots(core: &Core, key: &FactKey) -> (Vec<Dot>, weir_facts::VersionVector) {
+    let state = core.storage().state(key).unwrap();
+    let state = state.as_deref().cloned().unwrap_or_default();
+    (state.cells().iter().map(|cell| cell.dot.clone()).collect(), state.context().clone())
+}

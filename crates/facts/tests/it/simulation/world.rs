@@ -1,0 +1,373 @@
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use weir_facts::{Alarm, Body, Counts, Dot, Effect, EventKind, FactKey, Hlc, Rules, message::Entry};
+
+use super::{
+    ledger::{Kind, Ledger, Record, brief},
+    load::dots,
+    network::{Network, Weather},
+    node::Node,
+    random::Random,
+    rules::Namespaces,
+    subscribers::Subscriber,
+};
+
+/// 2027 or so, in milliseconds.
+const START: u64 = 1_800_000_000_000;
+
+macro_rules! seen {
+    ($($(#[$doc:meta])* $name:ident,)*) => {
+        /// How often what happened.
+        #[derive(Debug, Default, Clone)]
+        pub struct Seen { $($(#[$doc])* pub $name: u64,)* }
+
+        impl Seen {
+            pub fn add(&mut self, other: &Seen) {
+                $(self.$name += other.$name;)*
+            }
+
+            /// Adds what a replica counted.
+            pub fn count(&mut self, counts: &Counts) {
+                self.collected += counts.collected;
+                self.expired += counts.expired;
+                self.held += counts.held;
+                self.released += counts.released;
+                self.fetches += counts.fetches;
+                self.pulls += counts.pulls;
+                self.divergences += counts.divergences;
+                self.repaired += counts.repaired;
+            }
+
+            pub fn assert_everything_happened(&self) {
+                $(assert!(self.$name > 0, "nothing of this happened: {}", stringify!($name));)*
+            }
+        }
+    };
+}
+
+seen! {
+    rounds, writes, acks, judged, full, conflicting_versions, incomplete, clock_jumps, cuts, crashes, stops, removals,
+    lost_disks, failed_persists, attacks, refused, lost, repeated, strayed, caught_up, waits, resets, conflicts, collected,
+    expired, held, released, restamped, fetches, pulls, divergences, repaired, reads, dead_keys, behind,
+}
+
+pub struct World {
+    pub seed: u64,
+    pub random: Random,
+    pub now: u64,
+    pub steps: u64,
+    pub nodes: Vec<Node>,
+    pub network: Network,
+    pub rules: Arc<dyn Rules>,
+    pub ledger: Ledger,
+    pub subscribers: Vec<Subscriber>,
+    /// Keys that were gone everywhere, and not written since.
+    pub dead: BTreeSet<FactKey>,
+    /// Nodes that the others removed.
+    pub removed: BTreeSet<usize>,
+    /// The last version that a node showed.
+    pub versions: BTreeMap<(usize, FactKey), Hlc>,
+    /// Keys whose held writes were written anew.
+    pub restamped: BTreeSet<FactKey>,
+    pub values: u64,
+    pub is_calm: bool,
+    pub has_faults: bool,
+    pub seen: Seen,
+    watched: Option<FactKey>,
+    next_client: u64,
+    next_fault: u64,
+    next_subscriber: u64,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Next {
+    Deliver,
+    Tick(usize),
+    Persisted(usize),
+    Client,
+    Fault,
+    Subscriber,
+}
+
+/// The key to tell of.
+pub fn watched() -> Option<FactKey> {
+    std::env::var("FACTS_KEY").ok().map(|key| FactKey::new(&key).unwrap())
+}
+
+impl World {
+    pub fn new(seed: u64) -> World {
+        let mut random = Random::new(seed);
+        let nodes = (0..random.between(2, 5) as usize).map(Node::new).collect();
+        let mut world = World {
+            seed,
+            random,
+            now: START,
+            steps: 0,
+            nodes,
+            network: Network::default(),
+            rules: Arc::new(Namespaces::new()),
+            ledger: Ledger::default(),
+            subscribers: ["*", "lww.*", "deny.k1", "pair.*"].map(Subscriber::new).into(),
+            dead: BTreeSet::new(),
+            removed: BTreeSet::new(),
+            versions: BTreeMap::new(),
+            restamped: BTreeSet::new(),
+            values: 0,
+            is_calm: false,
+            has_faults: false,
+            seen: Seen::default(),
+            watched: watched(),
+            next_client: START,
+            next_fault: START,
+            next_subscriber: START,
+        };
+        (0..world.nodes.len()).for_each(|node| world.open(node));
+        world
+    }
+
+    pub fn seen(&self) -> Seen {
+        let mut seen = self.seen.clone();
+        self.nodes.iter().filter_map(|node| node.core.as_ref()).for_each(|core| seen.count(core.counts()));
+        seen.acks = self.ledger.acked;
+        seen.judged = self.ledger.judged;
+        (seen.lost, seen.repeated, seen.strayed) = (self.network.lost, self.network.repeated, self.network.strayed);
+        seen
+    }
+
+    pub fn summary(&self) -> String {
+        format!("seed {}: {} nodes, {} steps, {:?}", self.seed, self.nodes.len(), self.steps, self.seen())
+    }
+
+    /// Bad weather, then calm, in which all has to come to rest; then what there is is judged.
+    pub fn round(&mut self) {
+        self.is_calm = false;
+        self.has_faults = true;
+        let storm = self.random.between(500, 5_000);
+        (0..storm).for_each(|_| self.step());
+        self.has_faults = false;
+        self.calm();
+        if self.random.per_mille(300) {
+            let fair = self.random.between(2_000, 6_000);
+            (0..fair).for_each(|_| self.step());
+        }
+        self.is_calm = true;
+        self.rest();
+        self.judge();
+        self.seen.rounds += 1;
+    }
+
+    /// Ends every fault. Messages that are under way still come.
+    fn calm(&mut self) {
+        self.network.cut.clear();
+        self.network.slow.clear();
+        self.network.weather = Weather { delay_max: 20, ..Weather::default() };
+        for node in 0..self.nodes.len() {
+            self.nodes[node].offset = self.random.between(0, 200) as i64 - 100;
+            self.nodes[node].persist_ms = 5;
+            if let Some(core) = &mut self.nodes[node].core {
+                core.storage_mut().is_full = false;
+            }
+            self.open(node);
+        }
+        for node in self.removed.clone() {
+            self.take_in(node);
+        }
+    }
+
+    /// Runs until all agree, and a while longer.
+    fn rest(&mut self) {
+        let (began, mut sane_since) = (self.now, None);
+        loop {
+            self.step();
+            if !self.has_sane_clocks() {
+                assert!(self.now < began + 400_000, "I1: clocks do not come to agree");
+                sane_since = None;
+                continue;
+            }
+            let since = *sane_since.get_or_insert(self.now);
+            if self.agree() && self.are_subscribers_live() {
+                break;
+            }
+            if self.now > since + 40_000 {
+                self.fail_to_agree();
+            }
+        }
+        // Some of the time long enough for what is over to be collected.
+        let more = if self.random.per_mille(500) { 45_000 } else { 3_000 };
+        let end = self.now + more;
+        while self.now < end || !self.agree() {
+            self.step();
+            assert!(self.now < end + 60_000, "I1: what agreed comes apart");
+        }
+    }
+
+    pub fn step(&mut self) {
+        self.steps += 1;
+        let (at, next) = self.next();
+        self.now = self.now.max(at);
+        match next {
+            Next::Deliver => self.deliver(),
+            Next::Tick(node) => self.tick(node),
+            Next::Persisted(node) => self.persisted(node),
+            Next::Client => {
+                self.client();
+                self.next_client = self.now + self.random.between(1, 60);
+            }
+            Next::Fault => {
+                self.fault();
+                self.next_fault = self.now + self.random.between(10, 1_500);
+            }
+            Next::Subscriber => {
+                let number = self.random.index(self.subscribers.len());
+                self.subscriber(number);
+                self.next_subscriber = self.now + self.random.between(1, 200);
+            }
+        }
+        for node in 0..self.nodes.len() {
+            self.flush(node);
+            if self.nodes[node].persisting.is_none() {
+                let now = self.now;
+                self.nodes[node].begin_persist(now);
+            }
+        }
+    }
+
+    fn next(&self) -> (u64, Next) {
+        let mut next = (self.next_subscriber, Next::Subscriber);
+        let mut offer = |at: Option<u64>, what: Next| {
+            if let Some(at) = at.filter(|at| *at < next.0) {
+                next = (at, what);
+            }
+        };
+        offer(self.network.next_at(), Next::Deliver);
+        offer((!self.is_calm).then_some(self.next_client), Next::Client);
+        offer(self.has_faults.then_some(self.next_fault), Next::Fault);
+        for (index, node) in self.nodes.iter().enumerate().filter(|(_, node)| node.core.is_some()) {
+            offer(Some(node.next_tick), Next::Tick(index));
+            offer(node.persisting.as_ref().map(|(at, ..)| *at), Next::Persisted(index));
+        }
+        next
+    }
+
+    fn deliver(&mut self) {
+        let Some((from, to, message)) = self.network.pop() else { return };
+        let name = self.nodes[from].name.clone();
+        let clock = self.nodes[to].clock(self.now);
+        if let Some(core) = &mut self.nodes[to].core {
+            // What is refused has no effect; what matters of it comes again.
+            let _ = core.receive(clock, &name, message);
+        }
+    }
+
+    fn tick(&mut self, node: usize) {
+        self.nodes[node].next_tick = self.now + self.random.between(150, 350);
+        let clock = self.nodes[node].clock(self.now);
+        let Some(core) = &mut self.nodes[node].core else { return };
+        if let Err(weir_facts::ReplicaError::Poisoned) = core.tick(clock) {
+            self.crash(node);
+            self.open(node);
+        }
+        self.restamp(node);
+    }
+
+    /// A person has something held written anew.
+    fn restamp(&mut self, node: usize) {
+        if !self.random.per_mille(20) || self.is_calm {
+            return;
+        }
+        let clock = self.nodes[node].clock(self.now);
+        let Some(core) = &mut self.nodes[node].core else { return };
+        let may = |entry: &Entry| matches!(entry.key.namespace(), "lww" | "many");
+        let Some(held) = core.held().find(|held| held.entries.iter().all(may)) else { return };
+        let knew = core.applied().clone();
+        let before: Vec<_> = held.entries.iter().map(|entry| dots(core, &entry.key)).collect();
+        let Ok(written) = core.restamp(clock, held.number) else { return };
+        self.seen.restamped += 1;
+        let (origin, last) = written.cursor.iter().next().map(|(origin, seq)| (origin.clone(), seq)).unwrap();
+        let first = last + 1 - held.entries.len() as u64;
+        let mut numbers = Vec::new();
+        for ((seq, entry), (mut replaced, context)) in (first..).zip(held.entries).zip(before) {
+            self.dead.remove(&entry.key);
+            self.restamped.insert(entry.key.clone());
+            replaced.extend(entry.state.cells().iter().map(|cell| cell.dot.clone()));
+            let cell = entry.state.cells().iter().max_by_key(|cell| cell.hlc).unwrap();
+            let kind = match cell.body {
+                Body::Tombstone => Kind::Delete,
+                _ => Kind::Put { expires_at: cell.expires_at.map(|end| end.0) },
+            };
+            let (mut knew, dot) = (knew.clone(), Dot { origin: origin.clone(), seq });
+            knew.join(&context);
+            let record = Record { key: entry.key, kind, dot, acked: false, replaced, knew };
+            self.trace(&record.key, || format!("n{node} writes anew {record}"));
+            numbers.push(self.ledger.add(record));
+        }
+        self.nodes[node].waiting.push((written.commit, numbers));
+    }
+
+    fn persisted(&mut self, node: usize) {
+        let fails = self.has_faults && self.random.per_mille(2);
+        if self.nodes[node].end_persist(fails) {
+            self.seen.failed_persists += 1;
+        }
+    }
+
+    /// Does what a replica wants done.
+    pub fn flush(&mut self, at: usize) {
+        for effect in self.nodes[at].effects() {
+            match effect {
+                Effect::Send { to, message } => {
+                    let to = self.nodes.iter().position(|node| node.name == to).unwrap();
+                    self.network.send(self.now, at, to, &message, &mut self.random);
+                }
+                Effect::Publish(message) => {
+                    let members = self.nodes[at].core.as_ref().map(|core| core.members()).unwrap_or_default();
+                    for to in 0..self.nodes.len() {
+                        if members.contains(&self.nodes[to].name) {
+                            self.network.send(self.now, at, to, &message, &mut self.random);
+                        }
+                    }
+                }
+                Effect::Durable(commit) => self.acknowledge(at, commit),
+                Effect::Event(event) => {
+                    self.trace(&event.key, || {
+                        let state = event.state.as_deref().map(brief).unwrap_or_default();
+                        format!("n{at} tells {:?}: {state}", event.kind)
+                    });
+                    if let EventKind::Conflict { lost } = &event.kind {
+                        self.ledger.lost.insert(lost.dot.clone());
+                        self.seen.conflicts += 1;
+                    }
+                    self.check_event(at, &event);
+                    self.subscribers.iter_mut().for_each(|subscriber| subscriber.live_event(at, &event));
+                }
+                Effect::Alarm(alarm) => self.alarm(alarm),
+            }
+        }
+    }
+
+    /// What happens to the key that is being watched.
+    pub fn trace(&self, key: &FactKey, what: impl Fn() -> String) {
+        if self.watched.as_ref() == Some(key) {
+            println!("{} {key}: {}", self.now, what());
+        }
+    }
+
+    fn acknowledge(&mut self, at: usize, commit: weir_facts::CommitNumber) {
+        let waiting = std::mem::take(&mut self.nodes[at].waiting);
+        let (done, waiting): (Vec<_>, Vec<_>) = waiting.into_iter().partition(|(number, _)| *number <= commit);
+        self.nodes[at].waiting = waiting;
+        done.into_iter().flat_map(|(_, numbers)| numbers).for_each(|number| self.ledger.ack(number));
+    }
+
+    fn alarm(&mut self, alarm: Alarm) {
+        match alarm {
+            Alarm::ReusedDot { key, dot } => panic!("one number for two writes: {dot} of {key}"),
+            Alarm::Refused { .. } => self.seen.refused += 1,
+            Alarm::Behind { .. } => self.seen.behind += 1,
+            Alarm::Held { .. } | Alarm::Diverged { .. } => {}
+        }
+    }
+}
