@@ -81,7 +81,7 @@ fn keep(core: &Core) {
 /// Between a write and the fsync that covers it. The write may have come just after the fsync before it began, so
 /// that two of them have to fit; a disk that needs longer than it did breaks the promise by that much.
 fn sync_delay(sync_took: Duration) -> Duration {
-    SYNCED_WITHIN.saturating_sub(2 * sync_took).max(SYNC_DELAY_MIN).min(SYNCED_WITHIN - SYNC_DELAY_MIN)
+    SYNCED_WITHIN.saturating_sub(2 * sync_took).clamp(SYNC_DELAY_MIN, SYNCED_WITHIN - SYNC_DELAY_MIN)
 }
 
 /// Waits for something to do; says whether records were written, and whether to stop.
