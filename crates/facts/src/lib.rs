@@ -15,9 +15,11 @@ mod clock;
 mod key;
 mod memory;
 pub mod message;
+mod node;
 pub mod protocol;
 mod replica;
 mod seal;
+mod serve;
 mod state;
 mod storage;
 mod store;
@@ -29,12 +31,20 @@ pub use self::{
     clock::{Ahead, Clock, Hlc, Millis},
     key::{FactKey, InvalidKey, KEY_BYTES_MAX, Pattern},
     memory::Memory,
+    node::{
+        Acknowledge, Applied, From as SubscribeFrom, Health, Namespaces, News, Node, NodeConfig, NodeError,
+        NodeOpenError, Subscription, Told, Work,
+    },
     replica::{
         Alarm, CatchUp, Caught, CommitNumber, Config, Counts, Cursor, Effect, Event, EventKind, EventNumber, Fact,
         Facts, HeldFact, Limits, Malformed, OpenError, Operation, PersistMark, Precondition, ReadError, ReceiveError,
         Refused, Replica, ReplicaError, Rules, Start, WriteFact, Written,
     },
     seal::SealError,
+    serve::{
+        Authority, ListenError, Peer, Rights, ServeConfig, Server, Sockets, Unwitnessed, Witness, WitnessedRefusal,
+        WitnessedRequest,
+    },
     state::{Body, Cell, Part, ReusedDot, State},
     storage::{Change, Commit, Storage},
     store::{Checked, FactStore, Finding, Loss, Reader, Rewritten, Settings, StoreError, Syncer},

@@ -77,16 +77,25 @@ pub struct Pull {
     /// All that the one who asks has applied or holds.
     pub seen: VersionVector,
     pub origin: Origin,
+    /// What is asked for begins after this number.
     pub after: u64,
+    /// What has come of it ends with this one.
+    pub position: u64,
 }
 
-/// The state of every key that the origin wrote with numbers above `after` and up to `through`, unless somebody's later
-/// write is all that is left there; and of some that it wrote later.
+/// The states of keys that the origin wrote with numbers above `after`, by the last such number: those above `position`
+/// and up to `last`.
+///
+/// Only the last page completes anything: a key that the origin wrote twice comes by the later number, so that in
+/// earlier pages effects of earlier numbers are missing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Page {
     pub origin: Origin,
     pub after: u64,
-    pub through: u64,
+    pub position: u64,
+    pub last: u64,
+    /// In the last page: all numbers up to this one are complete by it and those before it.
+    pub through: Option<u64>,
     pub entries: Vec<Entry>,
 }
 

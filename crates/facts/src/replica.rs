@@ -20,9 +20,9 @@ mod open;
 mod progress;
 mod pull;
 mod quarantine;
-mod read;
+pub(crate) mod read;
 mod receive;
-mod record;
+pub(crate) mod record;
 mod repair;
 mod subscribe;
 mod sync;
@@ -32,8 +32,8 @@ mod write;
 use std::{collections::BTreeMap, sync::Arc};
 
 use self::{
-    collect::Sweep, digest::Digest, effect::Outbox, members::Members, progress::Progress, quarantine::Quarantine,
-    sync::Standing,
+    collect::Sweep, digest::Digest, effect::Outbox, members::Members, progress::Progress, pull::Pulling,
+    quarantine::Quarantine, sync::Standing,
 };
 pub use self::{
     config::{Config, Limits, Rules, Start},
@@ -74,8 +74,7 @@ pub struct Replica<S> {
     quarantine: Quarantine,
     standing: Standing,
     sweep: Sweep,
-    /// Until when an answer is awaited from whom.
-    pulls: BTreeMap<NodeId, Millis>,
+    pulls: BTreeMap<NodeId, Pulling>,
     outbox: Outbox,
     /// The cursor of subscribers who were told all so far.
     told: Arc<Cursor>,
@@ -169,7 +168,6 @@ impl<S: Storage> Replica<S> {
         self.advance_epoch(now)?;
         self.collect(now)?;
         self.continue_fetching(now);
-        self.pulls.retain(|_, until| *until > now);
         self.send_statuses(now);
         Ok(())
     }
@@ -231,6 +229,12 @@ impl<S: Storage> Replica<S> {
         self.storage.commit(Commit { metadata: vec![mark], ..Commit::default() })?;
         self.storage.persist()?;
         Ok(self.storage)
+    }
+
+    /// The newest commit: once it is durable, so is all that readers see now.
+    #[must_use]
+    pub fn last_commit(&self) -> CommitNumber {
+        CommitNumber(self.outbox.commits())
     }
 
     /// Whether a persist would do anything.

@@ -159,6 +159,13 @@ impl State {
         (State { context, cells }, reused)
     }
 
+    /// Bytes of its values' JSON texts.
+    #[must_use]
+    pub(crate) fn value_bytes(&self) -> usize {
+        let json = |cell: &Cell| if let Body::Value(json) = &cell.body { json.len() } else { 0 };
+        self.cells.iter().map(json).sum()
+    }
+
     /// When its cells end, each time once: the rows it has in [`Storage::ending`](crate::Storage::ending).
     #[must_use]
     pub fn ends(&self) -> BTreeSet<Millis> {

@@ -67,6 +67,8 @@ pub enum Refusal {
     Writer,
     /// The key or pattern is not within what the caller was granted.
     Namespace,
+    /// The client's process is not of a user that the operator lets in.
+    User,
 }
 
 impl std::fmt::Display for Refusal {
@@ -76,6 +78,7 @@ impl std::fmt::Display for Refusal {
             Refusal::TokenKind => "tokens of this kind do not serve here",
             Refusal::Writer => "this service is not an allowed writer",
             Refusal::Namespace => "namespace",
+            Refusal::User => "processes of this user are not let in",
         })
     }
 }
@@ -92,6 +95,8 @@ pub enum Part {
     Batch,
     /// Requests in one JSON array.
     Requests,
+    /// Bytes of all that a request asks for.
+    Answer,
 }
 
 impl std::fmt::Display for Part {
@@ -101,6 +106,7 @@ impl std::fmt::Display for Part {
             Part::Value => "the number of bytes of a value",
             Part::Batch => "the number of entries of a request",
             Part::Requests => "the number of requests in an array",
+            Part::Answer => "the number of bytes of an answer",
         })
     }
 }

@@ -25,7 +25,13 @@ pub(super) struct Digest {
 }
 
 impl Digest {
-    pub(super) fn of<S: Storage>(storage: &S, rules: &dyn Rules, epoch: Millis) -> Result<Digest, S::Error> {
+    /// Reads everything; `each` is shown every state on the way.
+    pub(super) fn of<S: Storage>(
+        storage: &S,
+        rules: &dyn Rules,
+        epoch: Millis,
+        mut each: impl FnMut(&State),
+    ) -> Result<Digest, S::Error> {
         let mut digest = Digest { epoch, sums: vec![0; BUCKETS], root: 0 };
         let mut after: Option<FactKey> = None;
         loop {
@@ -33,6 +39,7 @@ impl Digest {
             let Some(last) = keys.last().cloned() else { return Ok(digest) };
             for key in keys {
                 let state = storage.state(&key)?;
+                state.iter().for_each(|state| each(state));
                 let share = share(&key, state.as_deref(), rules.strategy(key.namespace()), epoch);
                 digest.add(&key, share);
             }

@@ -20,6 +20,8 @@ pub(super) struct Members {
 #[derive(Debug, Default)]
 struct Member {
     latest: Option<Status>,
+    /// Whether that covered all that was collected here.
+    is_abreast: bool,
     /// A status all of which has been applied here too.
     confirmed: Option<Report>,
     /// One that is to become so.
@@ -60,6 +62,11 @@ impl Members {
 
     pub(super) fn latest(&self, node: &NodeId) -> Option<&Status> {
         self.nodes.get(node)?.latest.as_ref()
+    }
+
+    /// Whether a node has not said that it has all that was collected here. What it has may be long deleted.
+    pub(super) fn is_behind(&self, node: &NodeId, collected: &VersionVector) -> bool {
+        !collected.is_empty() && self.nodes.get(node).is_none_or(|member| !member.is_abreast)
     }
 
     /// `None`: some member has not said enough yet.
@@ -178,7 +185,11 @@ impl<S: Storage> Replica<S> {
         // A status from the future says nothing wrong, but the clock does not follow it.
         let _ = self.clock.observe(status.at, now);
         let Some(member) = self.members.nodes.get_mut(from) else { return Ok(()) };
-        if !member.report(&status) || !status.serving {
+        if !member.report(&status) {
+            return Ok(());
+        }
+        member.is_abreast = status.serving && status.applied.covers_all(&self.collected);
+        if !status.serving {
             return Ok(());
         }
         if !self.is_serving() {
@@ -188,8 +199,10 @@ impl<S: Storage> Replica<S> {
         if !self.progress.seen().covers_all(&status.collected) {
             return self.take_behind(now, from, &status.collected);
         }
-        self.pull_from(now, from);
-        self.compare_roots(now, from, &status);
+        if !self.members.is_behind(from, &self.collected) {
+            self.pull_from(now, from);
+            self.compare_roots(now, from, &status);
+        }
         Ok(())
     }
 

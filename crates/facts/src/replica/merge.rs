@@ -75,7 +75,7 @@ impl<S: Storage> Replica<S> {
         // What is held came, but its key does not show it yet.
         let is_held_back = self.quarantine.has(key);
         let applied = self.progress.applied();
-        let is_known = |cell: &Cell| self.collected.covers(&cell.dot) && !(is_held_back && !applied.covers(&cell.dot));
+        let is_known = |cell: &Cell| self.collected.covers(&cell.dot) && (!is_held_back || applied.covers(&cell.dot));
         if !incoming.cells().iter().any(is_known) {
             return Some(incoming);
         }
@@ -111,6 +111,9 @@ impl<S: Storage> Replica<S> {
         for change in &changes {
             let strategy = self.rules.strategy(change.key.namespace());
             self.digest.change(change, strategy);
+            if let Some(after) = &change.after {
+                self.progress.hear(after.context());
+            }
         }
         self.tell(now, changes, lost);
         for (key, dot) in reused {
@@ -137,7 +140,7 @@ impl<S: Storage> Replica<S> {
             let is_news = match (&before, &after) {
                 (Some(before), Some(after)) => before.cells() != after.cells(),
                 // What is forgotten because it is over was told when it ended.
-                (Some(before), None) => !strategy.is_over(before, time),
+                (Some(before), None) => !strategy.is_over(before, self.sweep.swept),
                 (None, _) => true,
             };
             if is_news {

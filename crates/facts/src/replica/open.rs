@@ -77,8 +77,9 @@ impl<S: Storage> Replica<S> {
         let members = Members::new(recorded.unwrap_or_else(|| members.into_iter().collect()), &config.node);
         let reached = record::Progress { seen: progress.seen().clone(), hlc: last };
         prepare(&mut storage, &members, &origin, seq, &reached, joins).map_err(OpenError::Storage)?;
-        let digest =
-            Digest::of(&storage, &*rules, config.epoch_of(now.max(last.millis()))).map_err(OpenError::Storage)?;
+        let (epoch, mut progress) = (config.epoch_of(now.max(last.millis())), progress);
+        let digest = Digest::of(&storage, &*rules, epoch, |state| progress.hear(state.context()));
+        let digest = digest.map_err(OpenError::Storage)?;
         Ok(Replica {
             clock: Clock::new(last, config.ahead_max_ms),
             durable: progress.applied().clone(),

@@ -16,6 +16,8 @@ pub(super) struct Progress {
     applied: VersionVector,
     /// Applied may not pass these, as something above is held.
     caps: Vec<(Origin, u64)>,
+    /// Those that some key's state has seen. A page that completes nothing brings states of more than numbers tell.
+    heard: BTreeSet<Origin>,
 }
 
 impl Progress {
@@ -35,7 +37,16 @@ impl Progress {
 
     /// Those of which anything has come.
     pub(super) fn origins(&self) -> BTreeSet<Origin> {
-        self.seen.iter().map(|(origin, _)| origin).chain(self.beyond.keys()).cloned().collect()
+        self.seen.iter().map(|(origin, _)| origin).chain(&self.heard).cloned().collect()
+    }
+
+    /// Takes note of whose writes a state has seen.
+    pub(super) fn hear(&mut self, context: &VersionVector) {
+        for (origin, _) in context.iter() {
+            if !self.heard.contains(origin) {
+                self.heard.insert(origin.clone());
+            }
+        }
     }
 
     /// Whether no gap is open.

@@ -10,17 +10,47 @@ use crate::{
     storage::Storage,
 };
 
+/// What is being asked of a member.
+#[derive(Debug)]
+pub(super) struct Pulling {
+    /// When to ask again.
+    pub until: Millis,
+    /// Of which origin, after which number, and up to where it came.
+    range: Option<(Origin, u64, u64)>,
+}
+
+impl Pulling {
+    /// A question other than for a page.
+    pub(super) fn other(until: Millis) -> Pulling {
+        Pulling { until, range: None }
+    }
+}
+
 impl<S: Storage> Replica<S> {
-    /// Asks a member for the first thing it has applied and this replica has not seen; one at a time.
+    /// Whether an answer is awaited from a member.
+    pub(super) fn is_pulling(&self, now: Millis, from: &NodeId) -> bool {
+        let asked_within =
+            |pulling: &Pulling| now < pulling.until && pulling.until <= now.plus(self.config.patience_ms);
+        self.pulls.get(from).is_some_and(asked_within)
+    }
+
+    /// Asks a member to go on, or for the first thing that it has applied and this replica has not seen; one at a time.
     pub(super) fn pull_from(&mut self, now: Millis, from: &NodeId) {
-        if self.pulls.contains_key(from) {
+        if self.is_pulling(now, from) {
             return;
         }
         let seen = self.progress.seen();
         let Some(status) = self.members.latest(from) else { return };
-        let Some((origin, _)) = status.applied.iter().find(|(origin, seq)| *seq > seen.get(origin)) else { return };
-        let pull = Pull { seen: self.progress.seen().clone(), origin: origin.clone(), after: seen.get(origin) };
-        self.pulls.insert(from.clone(), now.plus(self.config.patience_ms));
+        let lacks = |origin: &Origin| status.applied.get(origin) > seen.get(origin);
+        let begun = self.pulls.remove(from).and_then(|pulling| pulling.range).filter(|(origin, ..)| lacks(origin));
+        let first = || {
+            let origin = status.applied.iter().map(|(origin, _)| origin).find(|origin| lacks(origin))?;
+            Some((origin.clone(), seen.get(origin), seen.get(origin)))
+        };
+        let Some((origin, after, position)) = begun.or_else(first) else { return };
+        let pull = Pull { seen: seen.clone(), origin: origin.clone(), after, position };
+        let until = now.plus(self.config.patience_ms);
+        self.pulls.insert(from.clone(), Pulling { until, range: Some((origin, after, position)) });
         self.counts.pulls += 1;
         self.outbox.at_once(Effect::Send { to: from.clone(), message: Message::Pull(pull) });
     }
@@ -36,10 +66,16 @@ impl<S: Storage> Replica<S> {
         if applied <= pull.after {
             return Ok(());
         }
-        let (entries, last) = self.page(&pull.origin, pull.after)?;
-        let through = last.map_or(applied, |last| last.min(applied));
+        let (entries, more) = self.page(&pull.origin, pull.position)?;
         self.counts.pages += 1;
-        let page = Page { origin: pull.origin.clone(), after: pull.after, through, entries };
+        let page = Page {
+            origin: pull.origin.clone(),
+            after: pull.after,
+            position: pull.position,
+            last: more.unwrap_or(pull.position),
+            through: more.is_none().then_some(applied),
+            entries,
+        };
         self.outbox.after_commits(Effect::Send { to: to.clone(), message: Message::Page(page) });
         Ok(())
     }
@@ -66,8 +102,7 @@ impl<S: Storage> Replica<S> {
     }
 
     pub(super) fn take_page(&mut self, now: Millis, from: &NodeId, page: Page) -> Result<(), S::Error> {
-        self.pulls.remove(from);
-        let Page { origin, after, through, entries } = page;
+        let Page { origin, after, position, last, through, entries } = page;
         let (ahead, entries): (Vec<Entry>, Vec<Entry>) =
             entries.into_iter().partition(|entry| self.is_ahead(now, std::slice::from_ref(entry)));
         let ahead = by_commit(ahead);
@@ -76,13 +111,20 @@ impl<S: Storage> Replica<S> {
         self.observe(now, &entries);
         self.counts.remote_entries += entries.len() as u64;
         let merged = self.merge(now, entries, None)?;
-        // What there is no room to hold is asked for again.
-        let numbers = Numbers { origin: &origin, first: after.saturating_add(1), last: through };
-        self.apply(now, merged, self.records_with(&held), has_room.then_some(numbers))?;
+        let expected = Some((origin.clone(), after, position));
+        let is_next = self.pulls.get(from).is_some_and(|pulling| pulling.range == expected);
+        // A page that is not the next one completes nothing; what there is no room to hold is asked for again.
+        let completed = through.filter(|_| is_next && has_room);
+        let numbers =
+            completed.map(|through| Numbers { origin: &origin, first: after.saturating_add(1), last: through });
+        self.apply(now, merged, self.records_with(&held), numbers)?;
         self.note_held(held);
-        if has_room {
-            self.pull_from(now, from);
+        if !is_next || !has_room {
+            return Ok(());
         }
+        let range = through.is_none().then_some((origin, after, last));
+        self.pulls.insert(from.clone(), Pulling { until: now, range });
+        self.pull_from(now, from);
         Ok(())
     }
 }

@@ -78,6 +78,12 @@ impl Quarantine {
         self.keys.contains(key)
     }
 
+    /// All that is held of a key, so that what replaced a held write goes with it.
+    fn joined(&self, key: &FactKey) -> State {
+        let entries = self.held.iter().flat_map(|(_, held)| &held.entries).filter(|entry| entry.key == *key);
+        entries.fold(State::default(), |all, entry| all.join(&entry.state).0)
+    }
+
     fn index(&mut self) {
         let entries = self.held.iter().flat_map(|(_, held)| &held.entries);
         self.keys = entries.map(|entry| entry.key.clone()).collect();
@@ -205,7 +211,8 @@ impl<S: Storage> Replica<S> {
         let latest = now.plus(self.config.ahead_max_ms);
         let hlc = self.clock.tick(now, Hlc::default());
         let mut changes = Vec::new();
-        for (seq, Entry { key, state }) in (self.seq + 1..).zip(held.entries) {
+        for (seq, Entry { key, .. }) in (self.seq + 1..).zip(held.entries) {
+            let state = self.quarantine.joined(&key);
             let before = self.storage.state(&key).map_err(Refused::Storage)?;
             let dot = Dot { origin: self.origin.clone(), seq };
             let after = restamped(before.as_deref(), &state, &dot, hlc, latest)
@@ -213,7 +220,7 @@ impl<S: Storage> Replica<S> {
             changes.push(Change { key, before, after: Some(std::sync::Arc::new(after)) });
         }
         let records = self.records_without(number);
-        let written = self.commit_changes(now, hlc, changes, records)?;
+        let written = self.commit_numbered(now, hlc, changes, records).map_err(Refused::Storage)?;
         self.forget_held(number);
         Ok(written)
     }
@@ -234,15 +241,19 @@ impl<S: Storage> Replica<S> {
 
 /// What is there and what is held as one, with the cells that are ahead as if written now by `dot`.
 fn restamped(own: Option<&State>, held: &State, dot: &Dot, hlc: Hlc, latest: Millis) -> Result<State, WriteError> {
-    let is_ahead = |cell: &&Cell| cell.hlc.millis() > latest;
-    if held.cells().iter().filter(is_ahead).any(|cell| matches!(cell.body, Body::Count { .. })) {
+    let is_ahead = |cell: &Cell| cell.hlc.millis() > latest;
+    if held.cells().iter().filter(|cell| is_ahead(cell)).any(|cell| matches!(cell.body, Body::Count { .. })) {
         return Err(WriteError::IsCounter);
     }
-    let (base, _) = own.cloned().unwrap_or_default().join(&held.retaining(|cell| !is_ahead(&cell)));
-    let mut anew: Vec<&Cell> = held.cells().iter().filter(is_ahead).collect();
-    // Of concurrent cells of one part the latest: they get one number.
+    let (base, _) = own.cloned().unwrap_or_default().join(&held.retaining(|cell| !is_ahead(cell)));
+    Ok(with_anew(&base, held.cells().iter().filter(|cell| is_ahead(cell)), dot, hlc))
+}
+
+/// The state with these cells as if written by `dot`; of several of one part the latest, as they get one number.
+pub(super) fn with_anew<'a>(base: &State, cells: impl Iterator<Item = &'a Cell>, dot: &Dot, hlc: Hlc) -> State {
+    let mut anew: Vec<&Cell> = cells.collect();
     anew.sort_by(|a, b| a.part.cmp(&b.part).then_with(|| b.succession(a)));
     anew.dedup_by(|later, earlier| later.part == earlier.part);
     let anew = anew.into_iter().map(|cell| Cell { dot: dot.clone(), hlc, ..cell.clone() });
-    Ok(State::new(base.context().clone(), base.cells().iter().cloned().chain(anew).collect()).with(dot))
+    State::new(base.context().clone(), base.cells().iter().cloned().chain(anew).collect()).with(dot)
 }

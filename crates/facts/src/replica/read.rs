@@ -6,7 +6,7 @@ use crate::{
     causality::VersionVector,
     clock::Millis,
     key::{FactKey, Pattern},
-    replica::Replica,
+    replica::{Replica, Rules},
     state::{Cell, State},
     storage::Storage,
     strategy::{Found, View},
@@ -35,13 +35,18 @@ pub struct Facts {
     pub next: Option<FactKey>,
 }
 
+/// What readers see of a key at a time of [`Replica::time`], whichever thread they read on.
+pub(crate) fn visible(rules: &dyn Rules, time: Millis, key: &FactKey, state: &State) -> View {
+    rules.strategy(key.namespace()).view(state, time)
+}
+
 impl<S: Storage> Replica<S> {
     /// # Errors
     /// [`ReadError`].
     pub fn get(&self, now: Millis, key: &FactKey) -> Result<View, ReadError<S::Error>> {
         self.check_complete()?;
         let state = self.storage.state(key).map_err(ReadError::Storage)?;
-        Ok(state.and_then(|state| self.rules.strategy(key.namespace()).view(&state, self.time(now))))
+        Ok(state.and_then(|state| visible(&*self.rules, self.time(now), key, &state)))
     }
 
     /// Facts that match, by key. It looks at no more than `limit` keys.

@@ -42,11 +42,13 @@ impl<S: Storage> Replica<S> {
             Message::Part(part) => self.take_part(now, from, part),
             // It is not to say anything of what it has, and what it is told it fetches anyway.
             _ if !self.is_serving() => Ok(()),
-            Message::Write(write) => self.take_write(now, from, write),
             Message::Pull(pull) => self.serve_pull(from, &pull),
+            Message::Fetch(fetch) => self.serve_fetch(now, from, &fetch),
+            // It will fetch everything, and then what it has is asked for.
+            _ if self.members.is_behind(from, &self.collected) => Ok(()),
+            Message::Write(write) => self.take_write(now, from, write),
             Message::Page(page) => self.take_page(now, from, page),
             Message::Behind { collected } => self.take_behind(now, from, &collected),
-            Message::Fetch(fetch) => self.serve_fetch(now, from, &fetch),
             Message::Buckets { epoch, sums } => self.serve_buckets(from, epoch, &sums),
             Message::Listing(listing) => self.take_listing(from, &listing),
             Message::Repair(repair) => self.take_repair(now, from, repair),

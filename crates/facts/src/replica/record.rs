@@ -15,7 +15,7 @@ pub(super) const PROGRESS: &str = "replica/progress";
 pub(super) const COLLECTED: &str = "replica/collected";
 pub(super) const MEMBERS: &str = "replica/members";
 /// There after a clean stop.
-pub(super) const CLEAN: &str = "replica/clean";
+pub(crate) const CLEAN: &str = "replica/clean";
 /// There while everything is being fetched.
 pub(super) const FETCHING: &str = "replica/fetching";
 /// Numbers of the records below.

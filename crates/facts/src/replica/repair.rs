@@ -13,7 +13,7 @@ use crate::{
         Alarm, Effect, Replica,
         digest::{BUCKETS, KEYS_LISTED_MAX},
         merge::Merged,
-        pull::{by_commit, size_of},
+        pull::{Pulling, by_commit, size_of},
     },
     storage::Storage,
 };
@@ -36,13 +36,13 @@ impl<S: Storage> Replica<S> {
         let may_compare = self.is_settled(now)
             && root.epoch == self.digest.epoch()
             && status.applied == *self.progress.applied()
-            && !self.pulls.contains_key(from);
+            && !self.is_pulling(now, from);
         if !may_compare || root.sum == self.digest.root() {
             return;
         }
         self.counts.divergences += 1;
         self.outbox.at_once(Effect::Alarm(Alarm::Diverged { from: from.clone() }));
-        self.pulls.insert(from.clone(), now.plus(self.config.patience_ms));
+        self.pulls.insert(from.clone(), Pulling::other(now.plus(self.config.patience_ms)));
         let message = Message::Buckets { epoch: root.epoch, sums: self.digest.sums().to_vec() };
         self.outbox.at_once(Effect::Send { to: from.clone(), message });
     }

@@ -4,15 +4,15 @@
 //! Catching up gives the newest durable state of each key that changed, not every change. So a subscriber that is too
 //! slow for the live events may be let fall back to catching up, without loss.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    causality::VersionVector,
+    causality::{Origin, VersionVector},
     clock::Millis,
     key::{FactKey, Pattern},
-    replica::{Event, EventNumber, Replica, ReplicaError, merge::kind_of},
+    replica::{CommitNumber, Event, EventNumber, Replica, ReplicaError, merge::kind_of},
     state::State,
     storage::Storage,
 };
@@ -39,10 +39,9 @@ impl Cursor {
 
     /// What a subscriber has seen after an event of the node it is at.
     pub fn advance(&mut self, told: &Cursor) {
-        // The node tells no ends of what only the subscriber has seen, elsewhere.
-        if told.applied.covers_all(&self.applied) {
-            self.swept = told.swept.max(self.swept);
-        }
+        // The node tells no ends of what only the subscriber has seen, elsewhere; and its clock may be the slower one.
+        let knows_all = told.applied.covers_all(&self.applied);
+        self.swept = if knows_all { told.swept } else { told.swept.min(self.swept) };
         self.applied.join(&told.applied);
     }
 }
@@ -54,6 +53,8 @@ pub struct CatchUp {
     cursor: Cursor,
     /// How far the existing keys have been given; `None` when they have.
     existing: Option<Option<FactKey>>,
+    /// How far each origin's writes have been given.
+    given: BTreeMap<Origin, u64>,
     /// How far the ends were given.
     ended: Option<(Millis, Option<FactKey>)>,
 }
@@ -78,13 +79,13 @@ impl CatchUp {
     #[must_use]
     pub fn existing(pattern: Pattern) -> CatchUp {
         let existing = Some(None);
-        CatchUp { pattern, cursor: Cursor::default(), existing, ended: None }
+        CatchUp { pattern, cursor: Cursor::default(), existing, given: BTreeMap::new(), ended: None }
     }
 
     /// From where the subscriber was.
     #[must_use]
     pub fn since(pattern: Pattern, cursor: Cursor) -> CatchUp {
-        CatchUp { pattern, cursor, existing: None, ended: None }
+        CatchUp { pattern, cursor, existing: None, given: BTreeMap::new(), ended: None }
     }
 }
 
@@ -109,7 +110,34 @@ impl<S: Storage> Replica<S> {
         if !self.outbox.is_all_persisted() {
             self.persist()?;
         }
+        self.catch_up_ahead(now, catching, limit).map(|(caught, _)| caught)
+    }
+
+    /// The same without waiting for the disk: what it gives may be told only once the commit is durable, and live events
+    /// only after it.
+    ///
+    /// # Errors
+    /// Of the storage; [`ReplicaError::Poisoned`].
+    pub fn catch_up_ahead(
+        &mut self,
+        now: Millis,
+        catching: &mut CatchUp,
+        limit: usize,
+    ) -> Result<(Caught, CommitNumber), ReplicaError<S::Error>> {
+        self.check_poison()?;
+        let commit = self.last_commit();
+        self.give_next(now, catching, limit).map(|caught| (caught, commit))
+    }
+
+    fn give_next(
+        &mut self,
+        now: Millis,
+        catching: &mut CatchUp,
+        limit: usize,
+    ) -> Result<Caught, ReplicaError<S::Error>> {
         let mut events = Vec::new();
+        // Another node's clock may be ahead: what ends by this one's is to be told here.
+        catching.cursor.swept = catching.cursor.swept.min(self.sweep.swept);
         if catching.existing.is_some() {
             if self.give_existing(now, catching, limit, &mut events)? {
                 return Ok(Caught::Some(events));
@@ -163,17 +191,21 @@ impl<S: Storage> Replica<S> {
     ) -> Result<bool, S::Error> {
         let origins = self.progress.origins();
         for origin in &origins {
-            let (after, applied) = (catching.cursor.applied.get(origin), self.progress.applied().get(origin));
+            let applied = self.progress.applied().get(origin);
+            let after =
+                catching.given.get(origin).copied().unwrap_or_default().max(catching.cursor.applied.get(origin));
             let mut rows = self.storage.written(origin, after, limit)?;
             let is_all = rows.len() < limit || rows.last().is_some_and(|(seq, _)| *seq > applied);
             rows.retain(|(seq, _)| *seq <= applied);
             let given = rows.last().map_or(after, |(seq, _)| *seq);
             self.give(now, catching, rows, events)?;
-            catching.cursor.applied.advance(origin, if is_all { applied } else { given });
-            set_last(events, &catching.cursor);
+            catching.given.insert(origin.clone(), given);
             if !is_all {
                 return Ok(true);
             }
+            // Not before: a key that was written twice is given by its later number.
+            catching.cursor.applied.advance(origin, applied);
+            set_last(events, &catching.cursor);
         }
         // What came beyond a gap no cursor covers. It is given at once, as the gap may close before the next call.
         for origin in &origins {

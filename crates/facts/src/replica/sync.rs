@@ -2,23 +2,25 @@
 //!
 //! It asks for all keys in order, in parts. A part says what the member has between two keys, and so also what it has
 //! not. Whatever the member had applied when it began, and does not have in a part, is gone; what it had not applied
-//! stays, so that writes that were never sent to anyone are not lost and get to the others under their own numbers.
+//! stays, so that writes that never got to anyone are not lost. Those to keys that the member has nothing of are
+//! written anew: what was deleted there meanwhile is forgotten, and they have to come after it.
 //! Other messages are left aside meanwhile: what they bring is pulled afterwards.
 
 use std::collections::HashSet;
 
 use crate::{
-    causality::{NodeId, VersionVector},
-    clock::Millis,
+    causality::{Dot, NodeId, VersionVector},
+    clock::{Hlc, Millis},
     key::{FactKey, Pattern},
     message::{Entry, Fetch, Message, Part},
     replica::{
         Effect, Replica,
         merge::Merged,
         pull::{by_commit, size_of},
+        quarantine::with_anew,
         record,
     },
-    state::State,
+    state::{Body, Cell, State},
     storage::{Change, Storage},
 };
 
@@ -63,7 +65,7 @@ impl<S: Storage> Replica<S> {
         if !matches!(self.standing, Standing::Fetching(None)) {
             return;
         }
-        let number = self.clock.tick(now, crate::Hlc::default()).as_u64();
+        let number = self.clock.tick(now, Hlc::default()).as_u64();
         let session = Session { number, from: from.clone(), asked_at: now, after: None, start: None };
         self.standing = Standing::Fetching(Some(session));
         self.counts.fetches += 1;
@@ -162,15 +164,41 @@ impl<S: Storage> Replica<S> {
             let inside = |key: &&FactKey| through.is_none_or(|through| *key <= through);
             let absent = own.iter().filter(inside).filter(|key| !theirs.contains(*key));
             let mut merged = Merged::default();
+            let mut unknown = Vec::new();
             for key in absent {
                 merged.changes.extend(self.without_known(key, floor)?);
+                unknown.push(key.clone());
             }
             self.apply(now, merged, Vec::new(), None)?;
+            self.write_anew(now, unknown, floor)?;
             if through.is_some_and(|through| last >= *through) {
                 return Ok(true);
             }
             after = Some(last);
         }
+    }
+
+    /// Of these keys, gives this node's values that the member had not applied new numbers and a new time.
+    fn write_anew(&mut self, now: Millis, keys: Vec<FactKey>, floor: &VersionVector) -> Result<(), S::Error> {
+        let node = self.config.node.clone();
+        let is_own = |cell: &Cell| {
+            cell.dot.origin.node == node && matches!(cell.body, Body::Value(_)) && !floor.covers(&cell.dot)
+        };
+        let hlc = self.clock.tick(now, Hlc::default());
+        let mut changes = Vec::new();
+        for key in keys {
+            let Some(before) = self.storage.state(&key)? else { continue };
+            if before.cells().iter().any(is_own) {
+                let dot = Dot { origin: self.origin.clone(), seq: self.seq + 1 + changes.len() as u64 };
+                let others = before.retaining(|cell| !is_own(cell));
+                let after = with_anew(&others, before.cells().iter().filter(|cell| is_own(cell)), &dot, hlc);
+                changes.push(Change { key, before: Some(before), after: Some(after.into()) });
+            }
+        }
+        if changes.is_empty() {
+            return Ok(());
+        }
+        self.commit_numbered(now, hlc, changes, Vec::new()).map(drop)
     }
 
     /// What becomes of a key that somebody has nothing of who applied all up to `floor`; `None` if nothing changes.

@@ -76,7 +76,7 @@ impl Check<'_> {
     }
 
     fn page(&self, page: &Page) -> Result<(), Malformed> {
-        if page.through < page.after {
+        if page.last < page.position || page.position < page.after || page.through.is_some_and(|end| end < page.after) {
             return Err(Malformed::Numbers);
         }
         self.entries(&page.entries, self.limits.page_keys + self.limits.batch_keys)

@@ -1,6 +1,6 @@
 //! What this node's own clients write.
 
-use std::{num::NonZeroU64, sync::Arc};
+use std::{collections::HashMap, num::NonZeroU64, sync::Arc};
 
 use serde::de::IgnoredAny;
 
@@ -95,6 +95,13 @@ struct Staged {
     after: State,
 }
 
+struct Staging {
+    /// Each key once.
+    staged: Vec<Staged>,
+    /// Of each write, which of these it is of.
+    places: Vec<usize>,
+}
+
 impl<S: Storage> Replica<S> {
     /// Writes all or nothing, under one version; several writes of one key in their order.
     ///
@@ -111,25 +118,25 @@ impl<S: Storage> Replica<S> {
         if writes.is_empty() || writes.len() > max {
             return Err(Refused::TooMany { keys: writes.len(), max });
         }
-        let mut staged = self.stage(now, writes)?;
+        let Staging { mut staged, places } = self.stage(now, writes)?;
         let above = staged.iter().map(|staged| staged.after.hlc()).max().unwrap_or_default();
         let time = self.time(now);
         let hlc = self.clock.tick(now, above);
-        for write in writes {
-            let Some(at) = staged.iter().position(|staged| staged.key == write.key) else { continue };
+        for (write, at) in writes.iter().zip(places) {
             let seq = self.seq + 1 + at as u64;
             let Some(staged) = staged.get_mut(at) else { continue };
             let dot = Dot { origin: self.origin.clone(), seq };
             staged.after = self.written(&staged.after, write, Stamp { dot, hlc, now: time, expires_at: None })?;
         }
         let change = |Staged { key, before, after }| Change { key, before, after: Some(Arc::new(after)) };
-        self.commit_changes(now, hlc, staged.into_iter().map(change).collect(), Vec::new())
+        self.commit_numbered(now, hlc, staged.into_iter().map(change).collect(), Vec::new()).map_err(Refused::Storage)
     }
 
-    /// What is there of the keys, each once, when this node may write them and they are as expected.
-    fn stage(&self, now: Millis, writes: &[WriteFact]) -> Result<Vec<Staged>, Refused<S::Error>> {
+    /// What is there of the keys, when this node may write them and they are as expected.
+    fn stage(&self, now: Millis, writes: &[WriteFact]) -> Result<Staging, Refused<S::Error>> {
         let mut staged: Vec<Staged> = Vec::with_capacity(writes.len());
-        let mut known = std::collections::HashSet::with_capacity(writes.len());
+        let mut places = Vec::with_capacity(writes.len());
+        let mut known: HashMap<&FactKey, usize> = HashMap::with_capacity(writes.len());
         for WriteFact { key, precondition, .. } in writes {
             if !self.rules.may_write(&self.config.node, key.namespace()) {
                 return Err(Refused::Namespace(key.clone()));
@@ -147,12 +154,14 @@ impl<S: Storage> Replica<S> {
                     return Err(Refused::Conflict { key: key.clone(), version });
                 }
             }
-            if known.insert(key) {
+            let place = *known.entry(key).or_insert(staged.len());
+            if place == staged.len() {
                 let after = before.as_deref().cloned().unwrap_or_default();
                 staged.push(Staged { key: key.clone(), before, after });
             }
+            places.push(place);
         }
-        Ok(staged)
+        Ok(Staging { staged, places })
     }
 
     fn written(&self, state: &State, write: &WriteFact, mut stamp: Stamp) -> Result<State, Refused<S::Error>> {
@@ -185,13 +194,13 @@ impl<S: Storage> Replica<S> {
     }
 
     /// Commits changes that this origin's next numbers made, and has them told.
-    pub(super) fn commit_changes(
+    pub(super) fn commit_numbered(
         &mut self,
         now: Millis,
         hlc: Hlc,
         changes: Vec<Change>,
         mut metadata: Vec<record::Record>,
-    ) -> Result<Written, Refused<S::Error>> {
+    ) -> Result<Written, S::Error> {
         let (first, last) = (self.seq + 1, self.seq + changes.len() as u64);
         let entry = |change: &Change| {
             let state = change.after.as_deref().cloned();
@@ -203,7 +212,7 @@ impl<S: Storage> Replica<S> {
         let origin = self.origin.clone();
         metadata.push(self.own_record(last, hlc));
         let numbers = Numbers { origin: &origin, first, last };
-        let commit = self.apply(now, merged, metadata, Some(numbers)).map_err(Refused::Storage)?;
+        let commit = self.apply(now, merged, metadata, Some(numbers))?;
         self.seq = last;
         self.counts.local_writes += last + 1 - first;
         if !entries.is_empty() {

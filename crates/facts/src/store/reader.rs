@@ -121,6 +121,28 @@ impl Reader {
         keys.iter().map(|key| self.state(key)).collect()
     }
 
+    /// The same, unless their values have more bytes than `bytes_max`; then `None`.
+    ///
+    /// # Errors
+    /// See [`Reader::state`].
+    pub fn states_within(
+        &self,
+        keys: &[FactKey],
+        bytes_max: usize,
+    ) -> Result<Option<Vec<Option<Arc<State>>>>, StoreError> {
+        let _none_half_done = self.0.index.read();
+        let (mut states, mut bytes) = (Vec::with_capacity(keys.len()), 0);
+        for key in keys {
+            let state = self.state(key)?;
+            bytes += state.as_deref().map_or(0, State::value_bytes);
+            if bytes > bytes_max {
+                return Ok(None);
+            }
+            states.push(state);
+        }
+        Ok(Some(states))
+    }
+
     /// See [`Storage::keys`](crate::Storage::keys).
     ///
     /// # Errors

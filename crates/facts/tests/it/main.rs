@@ -9,9 +9,14 @@
     reason = "a test fails by panicking"
 )]
 
+mod node_writes;
 mod protocol_executor;
 mod protocol_fuzz;
 mod protocol_transcripts;
+mod serve_conversations;
+mod serve_load;
+mod serve_refusals;
+mod serve_support;
 mod simulation;
 mod store_crash;
 mod store_damage;

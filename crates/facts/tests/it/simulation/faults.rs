@@ -107,7 +107,10 @@ impl World {
             self.nodes[node].is_outdated = true;
             (0..self.nodes.len()).for_each(|other| self.settle_members(other));
             self.seen.removals += 1;
-            if self.random.per_mille(400) {
+            let others = self.nodes.iter().enumerate().filter(|(other, _)| *other != node);
+            let are_complete =
+                others.into_iter().all(|(_, other)| other.core.as_ref().is_some_and(|core| core.is_serving()));
+            if are_complete && self.random.per_mille(600) {
                 self.lose_disk(node);
             }
         }

@@ -3,13 +3,14 @@ use std::{
     fmt,
 };
 
-use weir_facts::{Dot, FactKey, Found, NodeId, State, VersionVector};
+use weir_facts::{Body, Cell, Dot, FactKey, Found, NodeId, State, VersionVector};
 
 /// What a client asked for, as it knows it itself.
 #[derive(Debug, Clone)]
 pub enum Kind {
     /// A value of its own.
     Put {
+        value: u64,
         expires_at: Option<u64>,
     },
     Delete,
@@ -31,6 +32,8 @@ pub struct Record {
     pub replaced: Vec<Dot>,
     /// All that its node knew.
     pub knew: VersionVector,
+    /// Whether its node had been removed: what it wrote then counts as written when it returned.
+    pub is_outdated: bool,
 }
 
 impl fmt::Display for Record {
@@ -58,14 +61,27 @@ pub struct Ledger {
     pub lost: HashSet<Dot>,
     /// What counters were when all agreed.
     counted: BTreeMap<FactKey, u64>,
+    /// By value, as a write may be written anew by a replica.
+    puts: HashMap<(FactKey, u64), Dot>,
     pub judged: u64,
     pub acked: u64,
 }
 
 impl Ledger {
     pub fn add(&mut self, record: Record) -> usize {
+        if let Kind::Put { value, .. } = record.kind {
+            self.puts.insert((record.key.clone(), value), record.dot.clone());
+        }
         self.records.push(record);
         self.records.len() - 1
+    }
+
+    /// The writes whose cells these are, by whatever number they go now.
+    pub fn dots(&self, key: &FactKey, state: &State) -> Vec<Dot> {
+        let value = |cell: &Cell| if let Body::Value(json) = &cell.body { json.parse::<u64>().ok() } else { None };
+        let put = |value| self.puts.get(&(key.clone(), value));
+        let originals = state.cells().iter().filter_map(value).filter_map(put).cloned();
+        state.cells().iter().map(|cell| cell.dot.clone()).chain(originals).collect()
     }
 
     pub fn ack(&mut self, number: usize) {
@@ -101,10 +117,9 @@ impl Ledger {
         let stands = |record: &Record| match &record.kind {
             Kind::Count(_) => false,
             Kind::Elements { .. } => true,
-            Kind::Put { .. } | Kind::Delete => state(&record.key).cells().iter().any(|cell| cell.dot == record.dot),
+            Kind::Put { .. } | Kind::Delete => self.dots(&record.key, &state(&record.key)).contains(&record.dot),
         };
-        let mut records = std::mem::take(&mut self.records);
-        records.retain(stands);
+        let records: Vec<_> = self.records.iter().filter(|record| stands(record)).cloned().collect();
         self.records = settle(records, |key| elements_of(view(key).as_ref()));
         let standing: HashSet<Dot> = self.records.iter().map(|record| record.dot.clone()).collect();
         self.lost.retain(|dot| standing.contains(dot));
@@ -122,7 +137,8 @@ impl Ledger {
     }
 
     fn judge_register(&self, now: u64, key: &FactKey, records: &[&Record], state: &State, is_visible: bool) {
-        let standing: HashSet<&Dot> = state.cells().iter().map(|cell| &cell.dot).collect();
+        let cells = self.dots(key, state);
+        let standing: HashSet<&Dot> = cells.iter().collect();
         let mut replacers: HashMap<&Dot, Vec<&Dot>> = HashMap::new();
         for record in records {
             record.replaced.iter().for_each(|dot| replacers.entry(dot).or_default().push(&record.dot));
@@ -135,7 +151,7 @@ impl Ledger {
                 || self.lost.contains(&record.dot)
                 || is_replaced
                 || match record.kind {
-                    Kind::Put { expires_at } => expires_at.is_some_and(|end| end <= now),
+                    Kind::Put { expires_at, .. } => expires_at.is_some_and(|end| end <= now),
                     Kind::Delete => !record.replaced.iter().any(|dot| standing.contains(dot)),
                     Kind::Elements { .. } | Kind::Count(_) => false,
                 };
@@ -166,7 +182,9 @@ fn judge_denials(
     for delete in
         deletes.filter(|delete| replacers.get(&delete.dot).is_none_or(|by| !by.iter().any(|d| fine.contains(d))))
     {
-        let values = records.iter().filter(|put| matches!(put.kind, Kind::Put { .. }) && standing.contains(&put.dot));
+        let values = records
+            .iter()
+            .filter(|put| matches!(put.kind, Kind::Put { .. }) && !put.is_outdated && standing.contains(&put.dot));
         for put in values {
             let knew = put.knew.covers(&delete.dot);
             assert!(knew, "I2: {key}: {put} shows in spite of the denial {delete}");

@@ -5,7 +5,7 @@ use std::num::NonZeroU64;
 use weir_facts::{Dot, FactKey, Operation, Precondition, Refused, Storage, WriteFact};
 
 use super::{
-    ledger::{Kind, Record, elements_of},
+    ledger::{Kind, Ledger, Record, elements_of},
     node::Core,
     world::World,
 };
@@ -55,7 +55,7 @@ impl World {
         let (now, clock) = (self.now, self.nodes[node].clock(self.now));
         let time = self.nodes[node].core.as_ref().map_or(now, |core| core.time(clock).0);
         let ttl = NonZeroU64::new(ttl_ms);
-        let kind = Kind::Put { expires_at: ttl.map(|ttl| time + ttl.get()) };
+        let kind = Kind::Put { value, expires_at: ttl.map(|ttl| time + ttl.get()) };
         (Operation::Put { json: value.to_string().into(), ttl_ms: ttl }, kind)
     }
 
@@ -70,7 +70,7 @@ impl World {
                 (key, Operation::Delete, Kind::Delete)
             } else {
                 let operation = Operation::Put { json: value.to_string().into(), ttl_ms: None };
-                (key, operation, Kind::Put { expires_at: None })
+                (key, operation, Kind::Put { value, expires_at: None })
             }
         });
         self.write(node, writes.into());
@@ -120,6 +120,7 @@ impl World {
         let clock = self.nodes[at].clock(self.now);
         let has_condition = writes.len() == 1 && self.random.per_mille(100);
         let is_stale = self.random.per_mille(300);
+        let is_outdated = self.nodes[at].is_outdated;
         let Some(core) = &mut self.nodes[at].core else { return };
         let mut facts: Vec<WriteFact> = Vec::new();
         for (key, operation, _) in &writes {
@@ -128,7 +129,7 @@ impl World {
             let precondition = Precondition::if_version(expected).filter(|_| has_condition);
             facts.push(WriteFact { key: key.clone(), operation: operation.clone(), precondition });
         }
-        let before: Vec<_> = writes.iter().map(|(key, ..)| dots(core, key)).collect();
+        let before: Vec<_> = writes.iter().map(|(key, ..)| dots(&self.ledger, core, key)).collect();
         let knew = core.applied().clone();
         let is_full = core.storage().is_full;
         match core.write(clock, &facts) {
@@ -142,7 +143,7 @@ impl World {
                     let dot = Dot { origin: origin.clone(), seq };
                     let mut knew = knew.clone();
                     knew.join(&replaced.1);
-                    let record = Record { key, kind, dot, acked: false, replaced: replaced.0, knew };
+                    let record = Record { key, kind, dot, acked: false, replaced: replaced.0, knew, is_outdated };
                     self.trace(&record.key, || format!("n{at} writes {record}"));
                     numbers.push(self.ledger.add(record));
                 }
@@ -162,8 +163,8 @@ impl World {
 }
 
 /// The writes that a node has of a key, and what it knows of it.
-pub fn dots(core: &Core, key: &FactKey) -> (Vec<Dot>, weir_facts::VersionVector) {
+fn dots(ledger: &Ledger, core: &Core, key: &FactKey) -> (Vec<Dot>, weir_facts::VersionVector) {
     let state = core.storage().state(key).unwrap();
     let state = state.as_deref().cloned().unwrap_or_default();
-    (state.cells().iter().map(|cell| cell.dot.clone()).collect(), state.context().clone())
+    (ledger.dots(key, &state), state.context().clone())
 }

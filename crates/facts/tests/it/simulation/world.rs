@@ -3,11 +3,10 @@ use std::{
     sync::Arc,
 };
 
-use weir_facts::{Alarm, Body, Counts, Dot, Effect, EventKind, FactKey, Hlc, Rules, message::Entry};
+use weir_facts::{Alarm, Counts, Effect, EventKind, FactKey, Hlc, Rules, State, VersionVector, message::Entry};
 
 use super::{
-    ledger::{Kind, Ledger, Record, brief},
-    load::dots,
+    ledger::{Ledger, brief},
     network::{Network, Weather},
     node::Node,
     random::Random,
@@ -149,9 +148,14 @@ impl World {
         (0..storm).for_each(|_| self.step());
         self.has_faults = false;
         self.calm();
-        if self.random.per_mille(300) {
-            let fair = self.random.between(2_000, 6_000);
+        if !self.removed.is_empty() || self.random.per_mille(200) {
+            let fair = self.random.between(500, 5_000);
             (0..fair).for_each(|_| self.step());
+            self.stay_away();
+        }
+        self.network.cut.clear();
+        for node in self.removed.clone() {
+            self.take_in(node);
         }
         self.is_calm = true;
         self.rest();
@@ -172,8 +176,20 @@ impl World {
             }
             self.open(node);
         }
+        // Whoever was removed stays away while the others go on.
         for node in self.removed.clone() {
-            self.take_in(node);
+            for other in (0..self.nodes.len()).filter(|other| *other != node) {
+                self.network.cut.extend([(node, other), (other, node)]);
+            }
+        }
+    }
+
+    /// Nobody writes for so long that what was deleted is collected, while some do not hear of it.
+    fn stay_away(&mut self) {
+        self.is_calm = true;
+        let end = self.now + self.random.between(10_000, 60_000);
+        while self.now < end {
+            self.step();
         }
     }
 
@@ -282,29 +298,13 @@ impl World {
         let Some(core) = &mut self.nodes[node].core else { return };
         let may = |entry: &Entry| matches!(entry.key.namespace(), "lww" | "many");
         let Some(held) = core.held().find(|held| held.entries.iter().all(may)) else { return };
-        let knew = core.applied().clone();
-        let before: Vec<_> = held.entries.iter().map(|entry| dots(core, &entry.key)).collect();
-        let Ok(written) = core.restamp(clock, held.number) else { return };
-        self.seen.restamped += 1;
-        let (origin, last) = written.cursor.iter().next().map(|(origin, seq)| (origin.clone(), seq)).unwrap();
-        let first = last + 1 - held.entries.len() as u64;
-        let mut numbers = Vec::new();
-        for ((seq, entry), (mut replaced, context)) in (first..).zip(held.entries).zip(before) {
-            self.dead.remove(&entry.key);
-            self.restamped.insert(entry.key.clone());
-            replaced.extend(entry.state.cells().iter().map(|cell| cell.dot.clone()));
-            let cell = entry.state.cells().iter().max_by_key(|cell| cell.hlc).unwrap();
-            let kind = match cell.body {
-                Body::Tombstone => Kind::Delete,
-                _ => Kind::Put { expires_at: cell.expires_at.map(|end| end.0) },
-            };
-            let (mut knew, dot) = (knew.clone(), Dot { origin: origin.clone(), seq });
-            knew.join(&context);
-            let record = Record { key: entry.key, kind, dot, acked: false, replaced, knew };
-            self.trace(&record.key, || format!("n{node} writes anew {record}"));
-            numbers.push(self.ledger.add(record));
+        if core.restamp(clock, held.number).is_ok() {
+            self.seen.restamped += 1;
+            for entry in held.entries {
+                self.dead.remove(&entry.key);
+                self.restamped.insert(entry.key);
+            }
         }
-        self.nodes[node].waiting.push((written.commit, numbers));
     }
 
     fn persisted(&mut self, node: usize) {
@@ -337,13 +337,15 @@ impl World {
                         format!("n{at} tells {:?}: {state}", event.kind)
                     });
                     if let EventKind::Conflict { lost } = &event.kind {
-                        self.ledger.lost.insert(lost.dot.clone());
+                        let state = State::new(VersionVector::default(), vec![lost.clone()]);
+                        let dots = self.ledger.dots(&event.key, &state);
+                        self.ledger.lost.extend(dots);
                         self.seen.conflicts += 1;
                     }
                     self.check_event(at, &event);
                     self.subscribers.iter_mut().for_each(|subscriber| subscriber.live_event(at, &event));
                 }
-                Effect::Alarm(alarm) => self.alarm(alarm),
+                Effect::Alarm(alarm) => self.alarm(at, alarm),
             }
         }
     }
@@ -362,12 +364,13 @@ impl World {
         done.into_iter().flat_map(|(_, numbers)| numbers).for_each(|number| self.ledger.ack(number));
     }
 
-    fn alarm(&mut self, alarm: Alarm) {
+    fn alarm(&mut self, at: usize, alarm: Alarm) {
         match alarm {
             Alarm::ReusedDot { key, dot } => panic!("one number for two writes: {dot} of {key}"),
             Alarm::Refused { .. } => self.seen.refused += 1,
             Alarm::Behind { .. } => self.seen.behind += 1,
-            Alarm::Held { .. } | Alarm::Diverged { .. } => {}
+            Alarm::Held { from, key } => self.trace(&key, || format!("n{at} holds what is from {from}")),
+            Alarm::Diverged { .. } => {}
         }
     }
 }

@@ -1,0 +1,221 @@
+//! A running node: one thread owns the [`Replica`](crate::Replica) and applies what clients write, another makes it
+//! durable, and readers read on their own threads.
+//!
+//! Invariants:
+//! - Nobody waits for the disk but who asked to: the writer goes on applying while a group of commits becomes durable.
+//! - What is acknowledged as durable, and what subscribers are told, was made durable before.
+//! - What clients can make wait here is bounded, in number and in bytes: what is beyond is refused as overload.
+//! - Nothing that reads or subscribes can stop the writer.
+
+mod hub;
+mod job;
+mod mailbox;
+mod namespaces;
+mod opening;
+mod reading;
+mod subscription;
+mod writer;
+
+use std::{
+    fmt,
+    num::NonZeroU64,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    thread::JoinHandle,
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use parking_lot::Mutex;
+use tokio::sync::oneshot;
+
+pub use self::{
+    hub::Told,
+    job::{Acknowledge, Applied, NodeError, Work},
+    namespaces::Namespaces,
+    opening::NodeOpenError,
+    subscription::{From, News, Subscription},
+};
+use self::{
+    job::{Command, Job},
+    mailbox::Mailbox,
+};
+use crate::{
+    clock::Millis,
+    protocol::{Ack, BATCH_MAX},
+    replica::{Config, Rules},
+    store::{Reader, Settings},
+};
+
+/// How a node is kept and bounded.
+#[derive(Debug, Clone)]
+pub struct NodeConfig {
+    pub store: Settings,
+    pub replica: Config,
+    pub namespaces: Namespaces,
+    /// Most requests that wait for the writer.
+    pub queue_requests: usize,
+    /// Most bytes of keys and values that wait for the writer.
+    pub queue_bytes: usize,
+    /// Requests that the writer applies before it looks what else there is.
+    pub group_max: usize,
+    /// How long a request may take before it is answered with a timeout. One that was not begun is then not done; one
+    /// that waits for the disk is done, and may be lost in a crash.
+    pub request_timeout: Duration,
+    /// Between looks at what time brings.
+    pub tick: Duration,
+    /// Events that wait for one subscriber; one that is further behind is reset and catches up.
+    pub subscriber_events: usize,
+    /// Bytes of events that wait for one subscriber, about.
+    pub subscriber_bytes: usize,
+}
+
+impl NodeConfig {
+    #[must_use]
+    pub fn new(store: Settings, mut replica: Config) -> NodeConfig {
+        replica.limits.batch_keys = BATCH_MAX;
+        NodeConfig {
+            store,
+            replica,
+            namespaces: Namespaces::default(),
+            queue_requests: 16_384,
+            queue_bytes: 64 << 20,
+            group_max: 256,
+            request_timeout: Duration::from_secs(30),
+            tick: Duration::from_millis(100),
+            subscriber_events: 4_096,
+            subscriber_bytes: 2 << 20,
+        }
+    }
+}
+
+/// How a node is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Health {
+    /// Whether it answers readers and takes writes.
+    pub is_serving: bool,
+    /// Why it takes no writes until it is started anew.
+    pub failure: Option<String>,
+    /// Requests that wait for the writer.
+    pub queued: usize,
+    /// Alarms of the replica since the start.
+    pub alarms: u64,
+}
+
+/// What the writer and the readers have in common.
+struct Shared {
+    rules: Arc<dyn Rules>,
+    reader: Reader,
+    mailbox: Mailbox,
+    /// The time of the replica's clock, in milliseconds since 1970.
+    clock: AtomicU64,
+    is_serving: AtomicBool,
+    alarms: AtomicU64,
+    failure: Mutex<Option<String>>,
+    request_timeout: Duration,
+    subscriber_events: usize,
+    subscriber_bytes: usize,
+    /// Counts subscriptions, to tell them apart.
+    subscriptions: AtomicU64,
+}
+
+impl Shared {
+    fn fail(&self, reason: impl fmt::Display) {
+        self.failure.lock().get_or_insert_with(|| reason.to_string());
+    }
+}
+
+/// A handle to a running node, cheap to clone. The node stops when [`stop`](Node::stop) is called, or soon after the
+/// last handle is gone.
+#[derive(Clone)]
+pub struct Node(Arc<Handle>);
+
+struct Handle {
+    shared: Arc<Shared>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.shared.mailbox.close();
+    }
+}
+
+impl fmt::Debug for Node {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Node").field("health", &self.health()).finish_non_exhaustive()
+    }
+}
+
+impl Node {
+    /// Opens the store and begins to serve.
+    ///
+    /// # Errors
+    /// [`NodeOpenError`].
+    pub fn open(config: NodeConfig) -> Result<Node, NodeOpenError> {
+        let (shared, threads) = opening::open(config)?;
+        Ok(Node(Arc::new(Handle { shared, threads: Mutex::new(threads) })))
+    }
+
+    /// Hands work to the writer in the order of the calls, and has `done` called once with what came of it, on the
+    /// writer's thread, so it must not wait for anything.
+    pub fn submit(&self, work: Work, ack: Ack, done: Acknowledge) {
+        if let Ack::Replicated(wanted) = ack {
+            return done(Err(NodeError::NoPeers { wanted }));
+        }
+        let deadline = Instant::now() + self.0.shared.request_timeout;
+        let bytes = work.bytes();
+        self.0.shared.mailbox.push(Command::Write(Job { work, ack, deadline, done }), bytes);
+    }
+
+    /// Writes, and waits until it is acknowledged.
+    ///
+    /// # Errors
+    /// [`NodeError`].
+    pub async fn write(&self, work: Work, ack: Ack) -> Result<Applied, NodeError> {
+        let (told, answer) = oneshot::channel();
+        self.submit(work, ack, Box::new(move |outcome| drop(told.send(outcome))));
+        answer.await.unwrap_or(Err(NodeError::Stopped))
+    }
+
+    #[must_use]
+    pub fn health(&self) -> Health {
+        let shared = &*self.0.shared;
+        Health {
+            is_serving: shared.is_serving.load(Ordering::Acquire),
+            failure: shared.failure.lock().clone(),
+            queued: shared.mailbox.len(),
+            alarms: shared.alarms.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Takes no more work, finishes what waits, and marks the store as stopped cleanly. Blocks until then.
+    ///
+    /// # Errors
+    /// [`NodeError::Failed`]: the store could not be marked; the node goes on under another name.
+    pub fn stop(&self) -> Result<(), NodeError> {
+        self.0.shared.mailbox.close();
+        let threads = std::mem::take(&mut *self.0.threads.lock());
+        for thread in threads {
+            if thread.join().is_err() {
+                self.0.shared.fail("a thread of the node ended unexpectedly");
+            }
+        }
+        match &*self.0.shared.failure.lock() {
+            None => Ok(()),
+            Some(reason) => Err(NodeError::Failed { reason: reason.clone() }),
+        }
+    }
+}
+
+/// This machine's clock.
+fn now() -> Millis {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Millis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}
+
+/// From seconds of the wire.
+pub(crate) fn ttl_ms(seconds: Option<u64>) -> Option<NonZeroU64> {
+    seconds.and_then(|seconds| NonZeroU64::new(seconds.saturating_mul(1_000)))
+}

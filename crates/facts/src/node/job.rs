@@ -1,0 +1,130 @@
+//! What the writer is asked for.
+
+use std::{fmt, time::Instant};
+
+use tokio::sync::oneshot;
+
+use super::hub::Listening;
+use crate::{
+    clock::Hlc,
+    key::Pattern,
+    protocol::Ack,
+    replica::{CatchUp, Caught, Cursor, Operation, Refused, WriteFact},
+    store::StoreError,
+};
+
+/// What is to be written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Work {
+    /// All or nothing.
+    All(Vec<WriteFact>),
+    /// Each that can be. Together when all can, so that readers see them at once.
+    Each(Vec<WriteFact>),
+    /// One, whose value afterwards is wanted.
+    Count(WriteFact),
+}
+
+impl Work {
+    /// That it takes while it waits, about.
+    pub(crate) fn bytes(&self) -> usize {
+        let one = |write: &WriteFact| {
+            let value = if let Operation::Put { json, .. } = &write.operation { json.len() } else { 0 };
+            value + write.key.as_str().len() + 128
+        };
+        match self {
+            Work::All(writes) | Work::Each(writes) => writes.iter().map(one).sum(),
+            Work::Count(write) => one(write),
+        }
+    }
+}
+
+/// What came of it.
+#[derive(Debug)]
+pub struct Applied {
+    /// The new versions, or why an entry was not written, in the order of the work.
+    pub outcomes: Vec<Result<Hlc, Refused<StoreError>>>,
+    /// After which a reader sees all that was written; `None` when nothing was.
+    pub cursor: Option<Cursor>,
+    /// Of [`Work::Count`], the number afterwards.
+    pub count: Option<i64>,
+}
+
+/// Why a node did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum NodeError {
+    #[error("too many requests wait for the writer: retry in a moment")]
+    Overloaded,
+    #[error("the node is stopping: retry at another or later")]
+    Stopped,
+    #[error("not done in time")]
+    TimedOut,
+    #[error("this node is not complete yet: it is fetching all facts")]
+    Incomplete,
+    /// Nothing was written.
+    #[error("`replicated:{wanted}` needs {wanted} other nodes and this one has none: ask for `durable`")]
+    NoPeers { wanted: u8 },
+    #[error(transparent)]
+    Refused(Refused<StoreError>),
+    #[error(transparent)]
+    Storage(#[from] StoreError),
+    /// Until the node is started anew.
+    #[error("the node takes no writes since a failure: {reason}")]
+    Failed { reason: String },
+}
+
+/// Called once with what came of a request.
+pub type Acknowledge = Box<dyn FnOnce(Result<Applied, NodeError>) + Send>;
+
+/// A request to write.
+pub(super) struct Job {
+    pub(super) work: Work,
+    pub(super) ack: Ack,
+    pub(super) deadline: Instant,
+    pub(super) done: Acknowledge,
+}
+
+pub(super) enum Command {
+    Write(Job),
+    /// Answered once all that readers saw when it was read is durable, with the cursor of then.
+    Barrier(oneshot::Sender<Result<Cursor, NodeError>>),
+    CatchUp(Box<CatchingUp>),
+}
+
+/// A subscriber that wants the next of what it missed; when that was all, it is told live events from there.
+pub(super) struct CatchingUp {
+    pub(super) begin: Begin,
+    pub(super) listening: Listening,
+    pub(super) reply: oneshot::Sender<Result<CaughtUp, NodeError>>,
+}
+
+pub(super) enum Begin {
+    Now(Pattern),
+    Since(CatchUp),
+}
+
+pub(super) struct CaughtUp {
+    pub(super) caught: Caught,
+    /// To go on with, unless it was all.
+    pub(super) catching: CatchUp,
+}
+
+impl Command {
+    pub(super) fn refuse(self, error: NodeError) {
+        match self {
+            Command::Write(job) => (job.done)(Err(error)),
+            Command::Barrier(reply) => drop(reply.send(Err(error))),
+            Command::CatchUp(catching) => drop(catching.reply.send(Err(error))),
+        }
+    }
+}
+
+impl fmt::Debug for Command {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Command::Write(_) => "Write",
+            Command::Barrier(_) => "Barrier",
+            Command::CatchUp(_) => "CatchUp",
+        })
+    }
+}

@@ -1,0 +1,114 @@
+//! What waits for the writer: bounded requests, and beside them the little that may not wait behind these.
+
+use std::{collections::VecDeque, time::Instant};
+
+use parking_lot::{Condvar, Mutex};
+
+use super::job::{Command, NodeError};
+use crate::{node::hub::ListenerId, replica::PersistMark, store::StoreError};
+
+pub(super) struct Mailbox {
+    inside: Mutex<Inside>,
+    wake: Condvar,
+    requests_max: usize,
+    bytes_max: usize,
+}
+
+#[derive(Default)]
+struct Inside {
+    commands: VecDeque<(Command, usize)>,
+    bytes: usize,
+    persisted: Option<Persisted>,
+    /// Subscribers that are gone. As many as there were at most.
+    gone: Vec<ListenerId>,
+    is_closed: bool,
+}
+
+/// A persist that ended.
+pub(super) type Persisted = (PersistMark, Result<(), StoreError>);
+
+/// What the writer takes at once.
+#[derive(Default)]
+pub(super) struct Taken {
+    pub(super) commands: Vec<Command>,
+    pub(super) persisted: Option<Persisted>,
+    pub(super) gone: Vec<ListenerId>,
+    /// Nothing comes any more but the end of a persist.
+    pub(super) is_last: bool,
+}
+
+impl Mailbox {
+    pub(super) fn new(requests_max: usize, bytes_max: usize) -> Mailbox {
+        Mailbox { inside: Mutex::default(), wake: Condvar::new(), requests_max, bytes_max }
+    }
+
+    /// Refuses the command when there is no room for it.
+    pub(super) fn push(&self, command: Command, bytes: usize) {
+        let mut inside = self.inside.lock();
+        // One request finds room in an empty queue, however large it is.
+        let is_full = inside.bytes.saturating_add(bytes) > self.bytes_max && !inside.commands.is_empty();
+        let error = if inside.is_closed {
+            NodeError::Stopped
+        } else if is_full || inside.commands.len() >= self.requests_max {
+            NodeError::Overloaded
+        } else {
+            inside.bytes = inside.bytes.saturating_add(bytes);
+            inside.commands.push_back((command, bytes));
+            drop(inside);
+            self.wake.notify_one();
+            return;
+        };
+        drop(inside);
+        command.refuse(error);
+    }
+
+    pub(super) fn end_persist(&self, persisted: Persisted) {
+        self.inside.lock().persisted = Some(persisted);
+        self.wake.notify_one();
+    }
+
+    pub(super) fn forget(&self, listener: ListenerId) {
+        // The writer need not be woken for it.
+        self.inside.lock().gone.push(listener);
+    }
+
+    pub(super) fn close(&self) {
+        self.inside.lock().is_closed = true;
+        self.wake.notify_one();
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.inside.lock().commands.len()
+    }
+
+    /// Waits until there is something or `until` comes, and takes up to `max` requests.
+    pub(super) fn take(&self, until: Instant, max: usize) -> Taken {
+        let mut inside = self.inside.lock();
+        while inside.commands.is_empty() && inside.persisted.is_none() && !inside.is_closed {
+            if self.wake.wait_until(&mut inside, until).timed_out() {
+                break;
+            }
+        }
+        let count = max.min(inside.commands.len());
+        let taken: Vec<(Command, usize)> = inside.commands.drain(..count).collect();
+        let bytes: usize = taken.iter().map(|(_, bytes)| bytes).sum();
+        inside.bytes = inside.bytes.saturating_sub(bytes);
+        Taken {
+            commands: taken.into_iter().map(|(command, _)| command).collect(),
+            persisted: inside.persisted.take(),
+            gone: std::mem::take(&mut inside.gone),
+            is_last: inside.is_closed && inside.commands.is_empty(),
+        }
+    }
+
+    /// Waits, after the end, for the persist that is still on its way.
+    pub(super) fn take_persisted(&self, until: Instant) -> Option<Persisted> {
+        let mut inside = self.inside.lock();
+        while inside.persisted.is_none() {
+            if self.wake.wait_until(&mut inside, until).timed_out() {
+                break;
+            }
+        }
+        inside.persisted.take()
+    }
+}

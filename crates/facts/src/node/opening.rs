@@ -1,0 +1,65 @@
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64},
+    },
+    thread::{Builder, JoinHandle},
+};
+
+use parking_lot::Mutex;
+
+use super::{NodeConfig, Shared, mailbox::Mailbox, now, writer};
+use crate::{
+    replica::{OpenError, Replica, Rules, record},
+    storage::{Commit, Storage},
+    store::{FactStore, StoreError},
+};
+
+/// Why a node did not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum NodeOpenError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Replica(#[from] OpenError<StoreError>),
+    #[error("the system gave no random number: {0}")]
+    Random(getrandom::Error),
+    #[error("a thread of the node could not be started: {0}")]
+    Thread(#[source] std::io::Error),
+}
+
+pub(super) fn open(config: NodeConfig) -> Result<(Arc<Shared>, Vec<JoinHandle<()>>), NodeOpenError> {
+    let mut store = FactStore::open(config.store)?;
+    if store.loss().is_some() {
+        // Numbers that were lost may have been told: it must not go on under the name it stopped with.
+        store.commit(Commit { metadata: vec![(record::CLEAN.to_owned(), None)], ..Commit::default() })?;
+    }
+    let (reader, syncer) = (store.reader(), store.syncer());
+    let rules: Arc<dyn Rules> = Arc::new(config.namespaces);
+    let incarnation = getrandom::u64().map_err(NodeOpenError::Random)?;
+    let replica = Replica::open(store, config.replica, Arc::clone(&rules), [], incarnation, now())?;
+    let shared = Arc::new(Shared {
+        rules,
+        reader,
+        mailbox: Mailbox::new(config.queue_requests.max(1), config.queue_bytes),
+        clock: AtomicU64::new(0),
+        is_serving: AtomicBool::new(replica.is_serving()),
+        alarms: AtomicU64::new(0),
+        failure: Mutex::new(None),
+        request_timeout: config.request_timeout,
+        subscriber_events: config.subscriber_events,
+        subscriber_bytes: config.subscriber_bytes,
+        subscriptions: AtomicU64::new(0),
+    });
+    let (marks, begun) = std::sync::mpsc::sync_channel(1);
+    let syncing = Arc::clone(&shared);
+    let disk = Builder::new()
+        .name("facts-disk".to_owned())
+        .spawn(move || writer::make_durable(&begun, &syncer, &syncing.mailbox))
+        .map_err(NodeOpenError::Thread)?;
+    let writer = writer::Writer::new(replica, Arc::clone(&shared), marks, config.tick, config.group_max.max(1));
+    let writer =
+        Builder::new().name("facts-writer".to_owned()).spawn(move || writer.run()).map_err(NodeOpenError::Thread)?;
+    Ok((shared, vec![writer, disk]))
+}

@@ -1,0 +1,354 @@
+//! The thread that owns the replica, and the one that makes its commits durable.
+
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc,
+        atomic::Ordering,
+        mpsc::{Receiver, SyncSender},
+    },
+    time::{Duration, Instant},
+};
+
+use super::{
+    Shared,
+    hub::Hub,
+    job::{Applied, Begin, CatchingUp, CaughtUp, Command, Job, NodeError, Work},
+    mailbox::{Mailbox, Persisted},
+    now,
+};
+use crate::{
+    clock::Millis,
+    key::FactKey,
+    protocol::Ack,
+    replica::{
+        CatchUp, Caught, CommitNumber, Cursor, Effect, PersistMark, Refused, Replica, ReplicaError, WriteFact, Written,
+    },
+    store::{FactStore, StoreError, Syncer},
+};
+
+/// About how many events a subscriber that catches up gets at once, so that it does not keep the writer long.
+const CAUGHT_MAX: usize = 128;
+
+/// How long the end waits for a disk that does not answer.
+const END_MAX: Duration = Duration::from_secs(30);
+
+/// Syncs when it is told to, until the writer is gone.
+pub(super) fn make_durable(begun: &Receiver<PersistMark>, syncer: &Syncer, mailbox: &Mailbox) {
+    while let Ok(mark) = begun.recv() {
+        mailbox.end_persist((mark, syncer.sync().map(|_| ())));
+    }
+}
+
+/// Somebody who is told when a commit is durable, in the order of commits.
+struct Waiting {
+    commit: CommitNumber,
+    deadline: Instant,
+    tell: Box<dyn FnOnce(Result<(), NodeError>) + Send>,
+}
+
+pub(super) struct Writer {
+    replica: Replica<FactStore>,
+    shared: Arc<Shared>,
+    marks: SyncSender<PersistMark>,
+    is_persisting: bool,
+    /// All commits up to it are durable.
+    durable: CommitNumber,
+    waiting: VecDeque<Waiting>,
+    hub: Hub,
+    tick: Duration,
+    next_tick: Instant,
+    group_max: usize,
+}
+
+/// However the thread ends, nobody waits for it afterwards.
+struct Closing(Arc<Shared>);
+
+impl Drop for Closing {
+    fn drop(&mut self) {
+        self.0.is_serving.store(false, Ordering::Release);
+        self.0.mailbox.close();
+        self.0.mailbox.take(Instant::now(), usize::MAX).commands.into_iter().for_each(|command| {
+            command.refuse(NodeError::Stopped);
+        });
+    }
+}
+
+impl Writer {
+    pub(super) fn new(
+        replica: Replica<FactStore>,
+        shared: Arc<Shared>,
+        marks: SyncSender<PersistMark>,
+        tick: Duration,
+        group_max: usize,
+    ) -> Writer {
+        Writer {
+            replica,
+            shared,
+            marks,
+            is_persisting: false,
+            durable: CommitNumber::default(),
+            waiting: VecDeque::new(),
+            hub: Hub::default(),
+            tick,
+            next_tick: Instant::now(),
+            group_max,
+        }
+    }
+
+    pub(super) fn run(mut self) {
+        let _closing = Closing(Arc::clone(&self.shared));
+        loop {
+            let taken = self.shared.mailbox.take(self.next_tick, self.group_max);
+            taken.gone.iter().for_each(|listener| self.hub.remove(listener));
+            if let Some(persisted) = taken.persisted {
+                self.end_persist(persisted);
+                self.follow_effects();
+            }
+            let now = now();
+            for command in taken.commands {
+                self.apply(now, command);
+            }
+            if Instant::now() >= self.next_tick {
+                self.tick(now);
+            }
+            self.follow_effects();
+            self.begin_persist();
+            self.publish();
+            if taken.is_last {
+                break;
+            }
+        }
+        self.end();
+    }
+
+    /// Lets readers know what they go by.
+    fn publish(&self) {
+        self.shared.clock.store(self.replica.time(Millis(0)).0, Ordering::Release);
+        self.shared.is_serving.store(self.replica.is_serving(), Ordering::Release);
+    }
+
+    fn tick(&mut self, now: Millis) {
+        self.next_tick = Instant::now() + self.tick;
+        // What a full disk keeps from being done now is tried again.
+        if let Err(ReplicaError::Storage(error)) = self.replica.tick(now) {
+            self.notice(&error);
+        }
+        let at = Instant::now();
+        while self.waiting.front().is_some_and(|waiting| waiting.deadline <= at) {
+            if let Some(waiting) = self.waiting.pop_front() {
+                (waiting.tell)(Err(NodeError::TimedOut));
+            }
+        }
+    }
+
+    fn apply(&mut self, now: Millis, command: Command) {
+        match command {
+            Command::Write(job) if job.deadline <= Instant::now() => (job.done)(Err(NodeError::TimedOut)),
+            Command::Write(job) => self.write(now, job),
+            Command::Barrier(reply) => {
+                let (commit, cursor) = (self.replica.last_commit(), self.replica.cursor());
+                self.when_durable(commit, move |outcome| drop(reply.send(outcome.map(|()| cursor))));
+            }
+            Command::CatchUp(catching) => self.catch_up(now, *catching),
+        }
+    }
+
+    fn write(&mut self, now: Millis, job: Job) {
+        let Job { work, ack, deadline, done } = job;
+        let outcome = match &work {
+            Work::All(writes) => self.replica.write(now, writes).map(|written| applied(&written, writes.len())),
+            Work::Each(writes) => self.write_each(now, writes),
+            Work::Count(write) => self.count(now, write),
+        };
+        match outcome {
+            Ok((applied, commit)) if ack == Ack::Durable => {
+                let tell = move |outcome: Result<(), NodeError>| done(outcome.map(|()| applied));
+                self.when_durable_until(commit, deadline, tell);
+            }
+            Ok((applied, _)) => done(Ok(applied)),
+            Err(refused) => done(Err(self.refusal(refused))),
+        }
+    }
+
+    /// All at once, when all can be.
+    fn write_each(
+        &mut self,
+        now: Millis,
+        writes: &[WriteFact],
+    ) -> Result<(Applied, CommitNumber), Refused<StoreError>> {
+        match self.replica.write(now, writes) {
+            Ok(written) => return Ok(applied(&written, writes.len())),
+            Err(
+                refused @ (Refused::TooMany { .. } | Refused::Incomplete | Refused::Storage(_) | Refused::Poisoned),
+            ) => return Err(refused),
+            Err(_) => {}
+        }
+        let mut applied = Applied { outcomes: Vec::with_capacity(writes.len()), cursor: None, count: None };
+        for write in writes {
+            let outcome = self.replica.write(now, std::slice::from_ref(write));
+            applied.outcomes.push(outcome.map(|written| {
+                applied.cursor = Some(cursor_of(&written));
+                written.version
+            }));
+        }
+        Ok((applied, self.replica.last_commit()))
+    }
+
+    fn count(&mut self, now: Millis, write: &WriteFact) -> Result<(Applied, CommitNumber), Refused<StoreError>> {
+        let written = self.replica.write(now, std::slice::from_ref(write))?;
+        let (mut applied, commit) = applied(&written, 1);
+        // It was written: what it came to is read where it was cached a moment ago.
+        applied.count = self.value(now, &write.key);
+        Ok((applied, commit))
+    }
+
+    fn value(&self, now: Millis, key: &FactKey) -> Option<i64> {
+        self.replica.get(now, key).ok().flatten().and_then(|found| found.value.as_i64())
+    }
+
+    fn refusal(&self, refused: Refused<StoreError>) -> NodeError {
+        match refused {
+            Refused::Poisoned => NodeError::Failed { reason: self.reason() },
+            Refused::Incomplete => NodeError::Incomplete,
+            Refused::Storage(error) => {
+                self.notice(&error);
+                NodeError::Storage(error)
+            }
+            other => NodeError::Refused(other),
+        }
+    }
+
+    fn reason(&self) -> String {
+        self.shared.failure.lock().clone().unwrap_or_else(|| "an earlier write to the disk failed".to_owned())
+    }
+
+    /// A failure that nothing but a new start mends is what the node's health tells of.
+    fn notice(&self, error: &StoreError) {
+        if let StoreError::Failed { reason } = error {
+            self.shared.fail(reason);
+        }
+    }
+
+    fn catch_up(&mut self, now: Millis, catching_up: CatchingUp) {
+        let CatchingUp { begin, listening, reply } = catching_up;
+        let mut catching = match begin {
+            Begin::Since(catching) => catching,
+            Begin::Now(pattern) => CatchUp::since(pattern, self.replica.cursor()),
+        };
+        let (caught, commit) = match self.replica.catch_up_ahead(now, &mut catching, CAUGHT_MAX) {
+            Ok(caught) => caught,
+            Err(ReplicaError::Poisoned) => {
+                return drop(reply.send(Err(NodeError::Failed { reason: self.reason() })));
+            }
+            Err(ReplicaError::Storage(error)) => {
+                self.notice(&error);
+                return drop(reply.send(Err(NodeError::Storage(error))));
+            }
+        };
+        if let Caught::All { after, .. } = &caught {
+            // Events before it wait for the disk, and are among what was given.
+            self.hub.add(*after, listening);
+        }
+        let caught = CaughtUp { caught, catching };
+        self.when_durable(commit, move |outcome| drop(reply.send(outcome.map(|()| caught))));
+    }
+
+    fn when_durable(&mut self, commit: CommitNumber, tell: impl FnOnce(Result<(), NodeError>) + Send + 'static) {
+        self.when_durable_until(commit, Instant::now() + self.shared.request_timeout, tell);
+    }
+
+    fn when_durable_until(
+        &mut self,
+        commit: CommitNumber,
+        deadline: Instant,
+        tell: impl FnOnce(Result<(), NodeError>) + Send + 'static,
+    ) {
+        if self.replica.is_poisoned() {
+            return tell(Err(NodeError::Failed { reason: self.reason() }));
+        }
+        if commit <= self.durable {
+            return tell(Ok(()));
+        }
+        self.waiting.push_back(Waiting { commit, deadline, tell: Box::new(tell) });
+    }
+
+    fn begin_persist(&mut self) {
+        if self.is_persisting || self.replica.is_poisoned() || !self.replica.needs_persist() {
+            return;
+        }
+        if let Ok(mark) = self.replica.begin_persist() {
+            self.is_persisting = self.marks.try_send(mark).is_ok();
+        }
+    }
+
+    fn end_persist(&mut self, (mark, outcome): Persisted) {
+        self.is_persisting = false;
+        match outcome {
+            Ok(()) => self.replica.persisted(mark),
+            Err(error) => {
+                self.shared.fail(&error);
+                self.replica.persist_failed();
+                for waiting in std::mem::take(&mut self.waiting) {
+                    (waiting.tell)(Err(NodeError::Failed { reason: error.to_string() }));
+                }
+            }
+        }
+    }
+
+    fn follow_effects(&mut self) {
+        for effect in self.replica.effects() {
+            match effect {
+                Effect::Durable(commit) => {
+                    self.durable = self.durable.max(commit);
+                    while self.waiting.front().is_some_and(|waiting| waiting.commit <= commit) {
+                        if let Some(waiting) = self.waiting.pop_front() {
+                            (waiting.tell)(Ok(()));
+                        }
+                    }
+                }
+                Effect::Event(event) => self.hub.tell(event),
+                Effect::Alarm(_) => {
+                    self.shared.alarms.fetch_add(1, Ordering::Relaxed);
+                }
+                // There are no members to hear of it.
+                Effect::Send { .. } | Effect::Publish(_) => {}
+            }
+        }
+    }
+
+    /// What was applied is made durable and acknowledged, and the clean stop is marked.
+    fn end(mut self) {
+        let until = Instant::now() + END_MAX;
+        if self.is_persisting {
+            match self.shared.mailbox.take_persisted(until) {
+                Some(persisted) => self.end_persist(persisted),
+                None => self.shared.fail("the disk did not answer at the end"),
+            }
+        }
+        if !self.replica.is_poisoned()
+            && let Err(error) = self.replica.persist()
+        {
+            self.shared.fail(error);
+        }
+        self.follow_effects();
+        for waiting in std::mem::take(&mut self.waiting) {
+            (waiting.tell)(Err(NodeError::Stopped));
+        }
+        if self.replica.is_poisoned() {
+            return;
+        }
+        if let Err(error) = self.replica.stop() {
+            self.shared.fail(error);
+        }
+    }
+}
+
+fn applied(written: &Written, entries: usize) -> (Applied, CommitNumber) {
+    let outcomes = std::iter::repeat_with(|| Ok(written.version)).take(entries).collect();
+    (Applied { outcomes, cursor: Some(cursor_of(written)), count: None }, written.commit)
+}
+
+fn cursor_of(written: &Written) -> Cursor {
+    Cursor { applied: written.cursor.clone(), swept: Millis(0) }
+}

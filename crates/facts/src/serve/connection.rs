@@ -1,0 +1,434 @@
+//! One connection: what the client sends, step by step.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite},
+    sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot},
+    task::AbortHandle,
+    time::{Instant, sleep, sleep_until, timeout},
+};
+
+use super::{
+    Peer, Serving, answer, cursor,
+    notice::Notices,
+    output::{Done, Item, Output},
+    plan::{self, Asked, Plan},
+    reads::Left,
+    session::Session,
+};
+use crate::{
+    node::{Applied, From, NodeError, Subscription, Work},
+    protocol::{
+        Answer, Answers, Asks, Call, Connection, Head, Hello, Id, Listener, Message, ProtocolError, Refused, Reply,
+        Request, Route, Step, Subscribe,
+    },
+};
+
+const INPUT_BYTES: usize = 8 << 10;
+
+/// Bytes that every request in flight counts for, beside its own and those of its answer.
+const REQUEST_BYTES: usize = 1 << 10;
+
+/// Bytes of the answer to one entry of a batch, about, without its key.
+const OUTCOME_BYTES: usize = 160;
+
+/// Pieces of news that wait to be written, and about how large each is.
+const NEWS_MAX: usize = 4;
+const NEWS_BYTES: usize = 64 << 10;
+
+/// Between looks whether those who listen still may.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+pub(super) async fn run<S>(serving: &Arc<Serving>, stream: S, listener: Listener, peer: Option<Peer>)
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin,
+{
+    let (reader, writer) = tokio::io::split(stream);
+    let (answers, answered) = mpsc::unbounded_channel();
+    let (news, told) = mpsc::channel(NEWS_MAX);
+    let is_stream = Arc::new(AtomicBool::new(false));
+    let config = &serving.config;
+    let output = Output {
+        writer,
+        answers: answered,
+        news: told,
+        is_stream: Arc::clone(&is_stream),
+        keep_alive: config.keep_alive,
+        unread_timeout: config.unread_timeout,
+        timeout_ms: serving.timeout_ms(),
+    };
+    let input = Input {
+        serving: Arc::clone(serving),
+        connection: Connection::new(listener),
+        peer,
+        session: None,
+        answers,
+        news,
+        is_stream,
+        in_flight: Arc::new(Semaphore::new(usize::try_from(config.in_flight_bytes).unwrap_or(usize::MAX))),
+        subscriptions: HashMap::new(),
+        subscribed: 0,
+        broken: Arc::new(Notify::new()),
+        deadline: Some(Instant::now() + config.handshake_timeout),
+    };
+    let output = output.run();
+    tokio::pin!(output);
+    tokio::select! {
+        // The client is gone: what it asked for is done, and answered to nobody.
+        _ = &mut output => {}
+        () = input.run(reader) => {
+            // The answers that are still to come.
+            let _ = timeout(config.request_timeout, output).await;
+        }
+    }
+}
+
+struct Input {
+    serving: Arc<Serving>,
+    connection: Connection,
+    peer: Option<Peer>,
+    session: Option<Session>,
+    answers: mpsc::UnboundedSender<Item>,
+    news: mpsc::Sender<Vec<u8>>,
+    is_stream: Arc<AtomicBool>,
+    in_flight: Arc<Semaphore>,
+    subscriptions: HashMap<String, Subscribed>,
+    /// Subscriptions that there were on this connection.
+    subscribed: u64,
+    /// Told when the node can serve a subscription no longer.
+    broken: Arc<Notify>,
+    /// When the client has to have sent what is waited for.
+    deadline: Option<Instant>,
+}
+
+struct Subscribed {
+    request: Request,
+    task: AbortHandle,
+}
+
+impl Drop for Subscribed {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// No more is read.
+struct Ended;
+
+impl Input {
+    async fn run<R: AsyncRead + Unpin>(mut self, mut reader: R) {
+        let mut buffer = vec![0; INPUT_BYTES];
+        let mut stopping = self.serving.is_stopping.subscribe();
+        let broken = Arc::clone(&self.broken);
+        let mut look_at = Instant::now() + LOOK_EVERY;
+        loop {
+            let (deadline, listens) = (self.deadline, !self.subscriptions.is_empty());
+            let read = tokio::select! {
+                read = reader.read(&mut buffer) => read.unwrap_or(0),
+                _ = stopping.wait_for(|is_stopping| *is_stopping) => return,
+                () = broken.notified() => return,
+                () = sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => return,
+                () = sleep_until(look_at), if listens => {
+                    if !self.may_listen() {
+                        return;
+                    }
+                    look_at = Instant::now() + LOOK_EVERY;
+                    continue;
+                }
+            };
+            let input = buffer.get(..read).unwrap_or_default();
+            if read == 0 || self.take(input).await.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Whether the client may still all that it subscribed to.
+    fn may_listen(&mut self) -> bool {
+        let Some(session) = &mut self.session else { return false };
+        self.subscriptions.values().all(|subscribed| session.still_allows(&self.serving, &subscribed.request))
+    }
+
+    async fn take(&mut self, mut input: &[u8]) -> Result<(), Ended> {
+        let mut out = Vec::new();
+        loop {
+            let step = self.connection.step(&mut input, &mut out);
+            self.send(&mut out).await?;
+            match step {
+                None => return Ok(()),
+                Some(Step::Opened(head)) => {
+                    self.open(&head, &mut out);
+                    self.send(&mut out).await?;
+                }
+                Some(Step::Message(message, route)) => {
+                    self.message(message, route).await?;
+                    let config = &self.serving.config;
+                    if !self.is_stream.load(Ordering::Relaxed) {
+                        self.deadline = Some(Instant::now() + config.idle_timeout);
+                    }
+                }
+                // Of a POST that subscribed the answer goes on.
+                Some(Step::End) if !self.subscriptions.is_empty() => self.deadline = None,
+                Some(Step::End) => return Err(Ended),
+            }
+        }
+    }
+
+    fn open(&mut self, head: &Head, out: &mut Vec<u8>) {
+        match Session::open(&self.serving, head, self.peer) {
+            Ok(session) => {
+                let is_stream = matches!(head.asks, Asks::Stream(_));
+                self.is_stream.store(is_stream, Ordering::Relaxed);
+                self.deadline = (!is_stream).then(|| Instant::now() + self.serving.config.request_timeout);
+                self.connection.accept(Arc::clone(&session.surface), out);
+                self.session = Some(session);
+            }
+            Err(error) => self.connection.refuse(error, out),
+        }
+    }
+
+    /// Room for so many bytes on their way, once there is.
+    async fn room(&self, bytes: usize) -> Result<OwnedSemaphorePermit, Ended> {
+        let all = self.serving.config.in_flight_bytes;
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX).min(all);
+        Arc::clone(&self.in_flight).acquire_many_owned(bytes).await.map_err(|_| Ended)
+    }
+
+    async fn send(&self, out: &mut Vec<u8>) -> Result<(), Ended> {
+        if out.is_empty() {
+            return Ok(());
+        }
+        let room = self.room(out.len()).await?;
+        self.answers.send(Item::Bytes(std::mem::take(out), Some(room))).map_err(|_| Ended)
+    }
+
+    async fn answer(&self, route: &Route, answers: Answers) -> Result<(), Ended> {
+        let mut out = Vec::new();
+        route.write(&mut out, answers);
+        self.send(&mut out).await
+    }
+
+    async fn message(&mut self, message: Message, route: Route) -> Result<(), Ended> {
+        let mut left = Left(self.serving.config.answer_bytes_max);
+        match message {
+            Message::One(Err(Refused { id, error })) => {
+                self.answer(&route, Answers::One(Answer { id, outcome: Err(error) })).await
+            }
+            Message::One(Ok(Call { id, request })) => self.call(id, request, route, &mut left).await,
+            Message::Many(calls) => {
+                let mut begun = Vec::with_capacity(calls.len());
+                for call in calls {
+                    begun.push(match call {
+                        Ok(Call { id, request }) => (id, self.begin(request, &mut left).await),
+                        Err(Refused { id, error }) => (id, Begun::Answered(Err(error))),
+                    });
+                }
+                let mut answers = Vec::with_capacity(begun.len());
+                for (id, begun) in begun {
+                    answers.push(Answer { id, outcome: self.finish(begun).await });
+                }
+                self.answer(&route, Answers::Many(answers)).await
+            }
+        }
+    }
+
+    async fn call(&mut self, id: Id, request: Request, route: Route, left: &mut Left) -> Result<(), Ended> {
+        let outcome = match self.plan(request) {
+            Err(error) => Err(error),
+            // In frames writes follow each other without waiting, and their answers come as they are ready.
+            Ok((Plan::Write { work, ack, asked }, _)) if matches!(route, Route::Frame { .. }) => {
+                let permit = self.room(cost(&work, &asked)).await?;
+                let done = Box::new(Done { id, route, asked, permit });
+                let answers = self.answers.clone();
+                self.serving.node.submit(
+                    work,
+                    ack,
+                    // Nobody is told when the connection has ended.
+                    Box::new(move |outcome| drop(answers.send(Item::Done(done, outcome)))),
+                );
+                return Ok(());
+            }
+            Ok((Plan::Subscribe(subscribe), request)) => return self.subscribe(id, subscribe, request, route).await,
+            Ok((plan, _)) => {
+                let begun = self.carry_out(plan, left).await;
+                self.finish(begun).await
+            }
+        };
+        self.answer(&route, Answers::One(Answer { id, outcome })).await
+    }
+
+    /// What the request comes to, if it may be done. Of subscriptions the request is kept, to be asked for again.
+    fn plan(&mut self, request: Request) -> Result<(Plan, Option<Request>), ProtocolError> {
+        let session = self.session.as_mut().ok_or(ProtocolError::Internal)?;
+        session.allow(&self.serving, &request)?;
+        let kept = matches!(request, Request::Subscribe(_)).then(|| request.clone());
+        Ok((plan::plan(request), kept))
+    }
+
+    async fn begin(&mut self, request: Request, left: &mut Left) -> Begun {
+        match self.plan(request) {
+            Ok((plan, _)) => self.carry_out(plan, left).await,
+            Err(error) => Begun::Answered(Err(error)),
+        }
+    }
+
+    async fn carry_out(&mut self, plan: Plan, left: &mut Left) -> Begun {
+        let surface = self.session.as_ref().map(|session| Arc::clone(&session.surface));
+        Begun::Answered(match (plan, surface) {
+            (Plan::Write { work, ack, asked }, _) => {
+                let (told, answer) = oneshot::channel();
+                self.serving.node.submit(work, ack, Box::new(move |outcome| drop(told.send(outcome))));
+                return Begun::Written { asked, answer };
+            }
+            (Plan::Hello, Some(surface)) => Ok(Reply::Hello(Hello::new(&surface))),
+            (Plan::Flags, Some(surface)) => Ok(Reply::Flags { flags: surface.feature_flags.clone() }),
+            (Plan::Hello | Plan::Flags, None) => Err(ProtocolError::Internal),
+            (Plan::Pong, _) => Ok(Reply::Pong { pong: true }),
+            (Plan::Get(key), _) => self.serving.get(key, left),
+            (Plan::BatchGet(keys), _) => {
+                self.read_much(left, move |serving, left| serving.batch_get(keys, left)).await
+            }
+            (Plan::Query(query), _) => self.read_much(left, move |serving, left| serving.query(&query, left)).await,
+            (Plan::Subscribe(_), _) => Err(ProtocolError::InvalidRequest(
+                "`subscribe` needs a stream, and a message of its own: connect with `Upgrade: ipe/1.0`, or POST it with \
+                 `Accept: text/event-stream`"
+                    .to_owned(),
+            )),
+            (Plan::Unsubscribe(subscription), _) => match self.subscriptions.remove(&subscription) {
+                Some(_) => Ok(Reply::Unsubscribed { subscription }),
+                None => Err(ProtocolError::field("subscription", "is none of this connection")),
+            },
+            (Plan::Absent(method), _) => {
+                Err(ProtocolError::MethodNotFound { method: method.name().to_owned(), hint: None })
+            }
+        })
+    }
+
+    /// On a thread that may wait for the disk, few at a time.
+    async fn read_much(
+        &self,
+        left: &mut Left,
+        read: impl FnOnce(&Serving, &mut Left) -> Result<Reply, ProtocolError> + Send + 'static,
+    ) -> Result<Reply, ProtocolError> {
+        let (serving, bytes) = (Arc::clone(&self.serving), left.0);
+        let timed_out = ProtocolError::Timeout { after_ms: serving.timeout_ms() };
+        let reading = async move {
+            let permit = Arc::clone(&serving.large_reads).acquire_owned().await;
+            tokio::task::spawn_blocking(move || {
+                let mut left = Left(bytes);
+                let outcome = read(&serving, &mut left);
+                drop(permit);
+                (outcome, left.0)
+            })
+            .await
+        };
+        match timeout(self.serving.config.request_timeout, reading).await {
+            Ok(Ok((outcome, still_left))) => {
+                left.0 = still_left;
+                outcome
+            }
+            Ok(Err(_)) => Err(ProtocolError::Internal),
+            Err(_) => Err(timed_out),
+        }
+    }
+
+    async fn finish(&self, begun: Begun) -> Result<Reply, ProtocolError> {
+        match begun {
+            Begun::Answered(outcome) => outcome,
+            Begun::Written { asked, answer } => {
+                let limit = self.serving.config.request_timeout + Duration::from_secs(1);
+                let outcome = match timeout(limit, answer).await {
+                    Ok(outcome) => outcome.unwrap_or(Err(NodeError::Stopped)),
+                    Err(_) => Err(NodeError::TimedOut),
+                };
+                answer::reply(asked, outcome, self.serving.timeout_ms())
+            }
+        }
+    }
+
+    async fn subscribe(
+        &mut self,
+        id: Id,
+        subscribe: Subscribe,
+        request: Option<Request>,
+        route: Route,
+    ) -> Result<(), Ended> {
+        let opened = match &route {
+            Route::Frame { encoding, .. } => self.open_subscription(subscribe).await.map(|opened| (opened, *encoding)),
+            Route::Post { .. } | Route::Shorthand { .. } => Err(ProtocolError::InvalidRequest(
+                "`subscribe` needs a stream: connect with `Upgrade: ipe/1.0`, or send `Accept: text/event-stream`"
+                    .to_owned(),
+            )),
+        };
+        let (opened, encoding) = match opened {
+            Ok(opened) => opened,
+            Err(error) => return self.answer(&route, Answers::One(Answer { id, outcome: Err(error) })).await,
+        };
+        self.subscribed += 1;
+        let name = format!("s{}", self.subscribed);
+        let reply = Reply::Subscribed { subscription: name.clone(), cursor: opened.cursor().and_then(cursor::encode) };
+        self.answer(&route, Answers::One(Answer { id, outcome: Ok(reply) })).await?;
+        let notices = Notices { node: self.serving.node.clone(), subscription: name.as_str().into(), encoding };
+        let task = tokio::spawn(tell(opened, notices, self.news.clone(), Arc::clone(&self.broken)));
+        let request = request.unwrap_or(Request::Ping);
+        self.subscriptions.insert(name, Subscribed { request, task: task.abort_handle() });
+        self.is_stream.store(true, Ordering::Relaxed);
+        Ok(())
+    }
+
+    async fn open_subscription(&self, subscribe: Subscribe) -> Result<Subscription, ProtocolError> {
+        let max = self.serving.config.subscriptions_max;
+        if self.subscriptions.len() >= max {
+            let detail = format!("a connection has at most {max} subscriptions: end one, or connect once more");
+            return Err(ProtocolError::InvalidRequest(detail));
+        }
+        let from = match subscribe.after {
+            Some(after) => From::Cursor(
+                cursor::decode(&after)
+                    .ok_or_else(|| ProtocolError::field("after", "must be a cursor as this service gave it out"))?,
+            ),
+            None if subscribe.include_existing => From::Existing,
+            None => From::Now,
+        };
+        let opened = self.serving.node.subscribe(subscribe.pattern, from).await;
+        opened.map_err(|error| self.serving.read_failed(error))
+    }
+}
+
+/// A request that was begun.
+enum Begun {
+    Answered(Result<Reply, ProtocolError>),
+    Written { asked: Asked, answer: oneshot::Receiver<Result<Applied, NodeError>> },
+}
+
+fn cost(work: &Work, asked: &Asked) -> usize {
+    let answer: usize = asked.entries.iter().map(|entry| OUTCOME_BYTES + entry.key.as_str().len()).sum();
+    REQUEST_BYTES + work.bytes() + answer
+}
+
+/// Until the connection ends. What it does not read waits here, and the writer does not.
+async fn tell(mut subscription: Subscription, notices: Notices, news: mpsc::Sender<Vec<u8>>, broken: Arc<Notify>) {
+    loop {
+        match subscription.next().await {
+            Ok(next) => {
+                for frames in notices.frames(next, NEWS_BYTES) {
+                    if news.send(frames).await.is_err() {
+                        return;
+                    }
+                }
+            }
+            Err(NodeError::Overloaded | NodeError::TimedOut | NodeError::Incomplete) => {
+                sleep(Duration::from_millis(100)).await;
+            }
+            Err(_) => return broken.notify_one(),
+        }
+    }
+}
