@@ -3,7 +3,7 @@
 //!
 //! The core is plain functions and types that read no clock, file, socket or random number, so that a simulation can run
 //! them for years of bad luck: states and strategies, [`Replica`], [`protocol`] and tokens. [`FactStore`] keeps a
-//! replica's states on disk.
+//! replica's states on disk; a [`Node`] runs a replica on threads of its own, and a [`Server`] gives it sockets.
 //!
 //! Invariants:
 //! - A write is numbered without gaps by its origin, and no number means two writes.
