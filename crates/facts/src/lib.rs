@@ -42,8 +42,8 @@ pub use self::{
     },
     seal::SealError,
     serve::{
-        Authority, ListenError, Peer, Rights, ServeConfig, Server, Sockets, Unwitnessed, Witness, WitnessedRefusal,
-        WitnessedRequest,
+        Authority, EvaluateError, Evaluator, ListenError, Peer, Policies, Question, Rights, ServeConfig, Server,
+        Sockets, Unwitnessed, Verdict, Witness, WitnessedRefusal, WitnessedRequest,
     },
     state::{Body, Cell, Part, ReusedDot, State},
     storage::{Change, Commit, Storage},

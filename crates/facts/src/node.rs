@@ -27,7 +27,7 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 use tokio::sync::oneshot;
 
 pub use self::{
@@ -44,7 +44,7 @@ use self::{
 use crate::{
     clock::Millis,
     protocol::{Ack, BATCH_MAX},
-    replica::{Config, Rules},
+    replica::{Config, Cursor, Rules},
     store::{Reader, Settings},
 };
 
@@ -111,6 +111,8 @@ struct Shared {
     /// The time of the replica's clock, in milliseconds since 1970.
     clock: AtomicU64,
     is_serving: AtomicBool,
+    /// All of it shows to readers.
+    seen: RwLock<Arc<Cursor>>,
     alarms: AtomicU64,
     failure: Mutex<Option<String>>,
     request_timeout: Duration,
@@ -179,11 +181,23 @@ impl Node {
         answer.await.unwrap_or(Err(NodeError::Stopped))
     }
 
+    /// Whether it answers readers and takes writes.
+    #[must_use]
+    pub fn is_serving(&self) -> bool {
+        self.0.shared.is_serving.load(Ordering::Acquire)
+    }
+
+    /// What readers see at least.
+    #[must_use]
+    pub fn seen(&self) -> Arc<Cursor> {
+        Arc::clone(&self.0.shared.seen.read())
+    }
+
     #[must_use]
     pub fn health(&self) -> Health {
         let shared = &*self.0.shared;
         Health {
-            is_serving: shared.is_serving.load(Ordering::Acquire),
+            is_serving: self.is_serving(),
             failure: shared.failure.lock().clone(),
             queued: shared.mailbox.len(),
             alarms: shared.alarms.load(Ordering::Relaxed),

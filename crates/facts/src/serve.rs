@@ -10,6 +10,7 @@ mod answer;
 mod authority;
 mod connection;
 mod cursor;
+mod evaluate;
 mod listen;
 mod notice;
 mod output;
@@ -17,6 +18,7 @@ mod plan;
 mod rate;
 mod reads;
 mod session;
+mod subscribing;
 mod witness;
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
@@ -28,6 +30,7 @@ use tokio::{
 
 pub use self::{
     authority::{Authority, Rights},
+    evaluate::{EvaluateError, Evaluator, Policies, Question, Verdict},
     listen::{ListenError, Sockets},
     witness::{Peer, Unwitnessed, Witness, WitnessedRefusal, WitnessedRequest},
 };
@@ -103,6 +106,7 @@ struct Serving {
     config: ServeConfig,
     authority: Arc<Authority>,
     witness: Arc<dyn Witness>,
+    evaluator: Option<Arc<dyn Evaluator>>,
     rate: rate::Rate,
     surfaces: [Arc<Surface>; 3],
     connections: Arc<Semaphore>,
@@ -122,11 +126,19 @@ impl Serving {
 }
 
 impl Server {
+    /// Without an evaluator the evaluation plane decides nothing, and says so.
     #[must_use]
-    pub fn new(node: Node, config: ServeConfig, authority: Arc<Authority>, witness: Arc<dyn Witness>) -> Server {
+    pub fn new(
+        node: Node,
+        config: ServeConfig,
+        authority: Arc<Authority>,
+        witness: Arc<dyn Witness>,
+        evaluator: Option<Arc<dyn Evaluator>>,
+    ) -> Server {
+        let decides = evaluator.is_some();
         Server(Arc::new(Serving {
             rate: rate::Rate::new(config.app_requests_per_minute),
-            surfaces: Plane::ALL.map(|plane| Arc::new(plan::surface(plane, &config.server_version))),
+            surfaces: Plane::ALL.map(|plane| Arc::new(plan::surface(plane, &config.server_version, decides))),
             connections: Arc::new(Semaphore::new(config.connections_max)),
             large_reads: Arc::new(Semaphore::new(LARGE_READS)),
             is_stopping: watch::Sender::new(false),
@@ -134,6 +146,7 @@ impl Server {
             config,
             authority,
             witness,
+            evaluator,
         }))
     }
 

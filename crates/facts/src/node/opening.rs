@@ -6,7 +6,7 @@ use std::{
     thread::{Builder, JoinHandle},
 };
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 
 use super::{NodeConfig, Shared, mailbox::Mailbox, now, writer};
 use crate::{
@@ -45,6 +45,7 @@ pub(super) fn open(config: NodeConfig) -> Result<(Arc<Shared>, Vec<JoinHandle<()
         mailbox: Mailbox::new(config.queue_requests.max(1), config.queue_bytes),
         clock: AtomicU64::new(0),
         is_serving: AtomicBool::new(replica.is_serving()),
+        seen: RwLock::new(Arc::new(replica.cursor())),
         alarms: AtomicU64::new(0),
         failure: Mutex::new(None),
         request_timeout: config.request_timeout,

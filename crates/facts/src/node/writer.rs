@@ -54,6 +54,8 @@ pub(super) struct Writer {
     is_persisting: bool,
     /// All commits up to it are durable.
     durable: CommitNumber,
+    /// The last commit that readers were let know of.
+    published: CommitNumber,
     waiting: VecDeque<Waiting>,
     hub: Hub,
     tick: Duration,
@@ -88,6 +90,7 @@ impl Writer {
             marks,
             is_persisting: false,
             durable: CommitNumber::default(),
+            published: CommitNumber::default(),
             waiting: VecDeque::new(),
             hub: Hub::default(),
             tick,
@@ -123,9 +126,14 @@ impl Writer {
     }
 
     /// Lets readers know what they go by.
-    fn publish(&self) {
+    fn publish(&mut self) {
         self.shared.clock.store(self.replica.time(Millis(0)).0, Ordering::Release);
         self.shared.is_serving.store(self.replica.is_serving(), Ordering::Release);
+        let last = self.replica.last_commit();
+        if last > self.published {
+            *self.shared.seen.write() = Arc::new(self.replica.cursor());
+            self.published = last;
+        }
     }
 
     fn tick(&mut self, now: Millis) {

@@ -12,23 +12,22 @@ use std::{
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite},
     sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot},
-    task::AbortHandle,
-    time::{Instant, sleep, sleep_until, timeout},
+    time::{Instant, sleep_until, timeout},
 };
 
 use super::{
-    Peer, Serving, answer, cursor,
-    notice::Notices,
+    Peer, Serving, answer,
     output::{Done, Item, Output},
     plan::{self, Asked, Plan},
     reads::Left,
     session::Session,
+    subscribing::Subscribed,
 };
 use crate::{
-    node::{Applied, From, NodeError, Subscription, Work},
+    node::{Applied, NodeError, Work},
     protocol::{
         Answer, Answers, Asks, Call, Connection, Head, Hello, Id, Listener, Message, ProtocolError, Refused, Reply,
-        Request, Route, Step, Subscribe,
+        Request, Route, Step,
     },
 };
 
@@ -40,9 +39,8 @@ const REQUEST_BYTES: usize = 1 << 10;
 /// Bytes of the answer to one entry of a batch, about, without its key.
 const OUTCOME_BYTES: usize = 160;
 
-/// Pieces of news that wait to be written, and about how large each is.
+/// Pieces of news that wait to be written.
 const NEWS_MAX: usize = 4;
-const NEWS_BYTES: usize = 64 << 10;
 
 /// Between looks whether those who listen still may.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -91,37 +89,26 @@ where
     }
 }
 
-struct Input {
-    serving: Arc<Serving>,
+pub(super) struct Input {
+    pub(super) serving: Arc<Serving>,
     connection: Connection,
     peer: Option<Peer>,
     session: Option<Session>,
     answers: mpsc::UnboundedSender<Item>,
-    news: mpsc::Sender<Vec<u8>>,
-    is_stream: Arc<AtomicBool>,
+    pub(super) news: mpsc::Sender<Vec<u8>>,
+    pub(super) is_stream: Arc<AtomicBool>,
     in_flight: Arc<Semaphore>,
-    subscriptions: HashMap<String, Subscribed>,
+    pub(super) subscriptions: HashMap<String, Subscribed>,
     /// Subscriptions that there were on this connection.
-    subscribed: u64,
+    pub(super) subscribed: u64,
     /// Told when the node can serve a subscription no longer.
-    broken: Arc<Notify>,
+    pub(super) broken: Arc<Notify>,
     /// When the client has to have sent what is waited for.
     deadline: Option<Instant>,
 }
 
-struct Subscribed {
-    request: Request,
-    task: AbortHandle,
-}
-
-impl Drop for Subscribed {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
-}
-
 /// No more is read.
-struct Ended;
+pub(super) struct Ended;
 
 impl Input {
     async fn run<R: AsyncRead + Unpin>(mut self, mut reader: R) {
@@ -210,7 +197,7 @@ impl Input {
         self.answers.send(Item::Bytes(std::mem::take(out), Some(room))).map_err(|_| Ended)
     }
 
-    async fn answer(&self, route: &Route, answers: Answers) -> Result<(), Ended> {
+    pub(super) async fn answer(&self, route: &Route, answers: Answers) -> Result<(), Ended> {
         let mut out = Vec::new();
         route.write(&mut out, answers);
         self.send(&mut out).await
@@ -256,7 +243,12 @@ impl Input {
                 );
                 return Ok(());
             }
-            Ok((Plan::Subscribe(subscribe), request)) => return self.subscribe(id, subscribe, request, route).await,
+            Ok((Plan::Subscribe(subscribe), Some(request))) => {
+                return self.subscribe(id, subscribe, request, route).await;
+            }
+            Ok((Plan::SubscribePolicies(names), Some(request))) => {
+                return self.subscribe_policies(id, names, request, route).await;
+            }
             Ok((plan, _)) => {
                 let begun = self.carry_out(plan, left).await;
                 self.finish(begun).await
@@ -269,7 +261,8 @@ impl Input {
     fn plan(&mut self, request: Request) -> Result<(Plan, Option<Request>), ProtocolError> {
         let session = self.session.as_mut().ok_or(ProtocolError::Internal)?;
         session.allow(&self.serving, &request)?;
-        let kept = matches!(request, Request::Subscribe(_)).then(|| request.clone());
+        let is_kept = matches!(request, Request::Subscribe(_) | Request::SubscribePolicies { .. });
+        let kept = is_kept.then(|| request.clone());
         Ok((plan::plan(request), kept))
     }
 
@@ -297,7 +290,7 @@ impl Input {
                 self.read_much(left, move |serving, left| serving.batch_get(keys, left)).await
             }
             (Plan::Query(query), _) => self.read_much(left, move |serving, left| serving.query(&query, left)).await,
-            (Plan::Subscribe(_), _) => Err(ProtocolError::InvalidRequest(
+            (Plan::Subscribe(_) | Plan::SubscribePolicies(_), _) => Err(ProtocolError::InvalidRequest(
                 "`subscribe` needs a stream, and a message of its own: connect with `Upgrade: ipe/1.0`, or POST it with \
                  `Accept: text/event-stream`"
                     .to_owned(),
@@ -306,10 +299,20 @@ impl Input {
                 Some(_) => Ok(Reply::Unsubscribed { subscription }),
                 None => Err(ProtocolError::field("subscription", "is none of this connection")),
             },
+            (Plan::Evaluate(asked), _) => self.serving.evaluate(self.app(), &asked).await,
+            (Plan::EvaluateBatch(asked), _) => self.serving.evaluate_batch(self.app(), asked).await,
+            (Plan::ListPolicies { prefix, depth, include_metadata }, _) => {
+                self.serving.list_policies(&prefix, depth, include_metadata)
+            }
+            (Plan::Subtree(path), _) => self.serving.subtree(&path),
             (Plan::Absent(method), _) => {
                 Err(ProtocolError::MethodNotFound { method: method.name().to_owned(), hint: None })
             }
         })
+    }
+
+    fn app(&self) -> Option<&str> {
+        self.session.as_ref().and_then(Session::app)
     }
 
     /// On a thread that may wait for the disk, few at a time.
@@ -353,54 +356,6 @@ impl Input {
             }
         }
     }
-
-    async fn subscribe(
-        &mut self,
-        id: Id,
-        subscribe: Subscribe,
-        request: Option<Request>,
-        route: Route,
-    ) -> Result<(), Ended> {
-        let opened = match &route {
-            Route::Frame { encoding, .. } => self.open_subscription(subscribe).await.map(|opened| (opened, *encoding)),
-            Route::Post { .. } | Route::Shorthand { .. } => Err(ProtocolError::InvalidRequest(
-                "`subscribe` needs a stream: connect with `Upgrade: ipe/1.0`, or send `Accept: text/event-stream`"
-                    .to_owned(),
-            )),
-        };
-        let (opened, encoding) = match opened {
-            Ok(opened) => opened,
-            Err(error) => return self.answer(&route, Answers::One(Answer { id, outcome: Err(error) })).await,
-        };
-        self.subscribed += 1;
-        let name = format!("s{}", self.subscribed);
-        let reply = Reply::Subscribed { subscription: name.clone(), cursor: opened.cursor().and_then(cursor::encode) };
-        self.answer(&route, Answers::One(Answer { id, outcome: Ok(reply) })).await?;
-        let notices = Notices { node: self.serving.node.clone(), subscription: name.as_str().into(), encoding };
-        let task = tokio::spawn(tell(opened, notices, self.news.clone(), Arc::clone(&self.broken)));
-        let request = request.unwrap_or(Request::Ping);
-        self.subscriptions.insert(name, Subscribed { request, task: task.abort_handle() });
-        self.is_stream.store(true, Ordering::Relaxed);
-        Ok(())
-    }
-
-    async fn open_subscription(&self, subscribe: Subscribe) -> Result<Subscription, ProtocolError> {
-        let max = self.serving.config.subscriptions_max;
-        if self.subscriptions.len() >= max {
-            let detail = format!("a connection has at most {max} subscriptions: end one, or connect once more");
-            return Err(ProtocolError::InvalidRequest(detail));
-        }
-        let from = match subscribe.after {
-            Some(after) => From::Cursor(
-                cursor::decode(&after)
-                    .ok_or_else(|| ProtocolError::field("after", "must be a cursor as this service gave it out"))?,
-            ),
-            None if subscribe.include_existing => From::Existing,
-            None => From::Now,
-        };
-        let opened = self.serving.node.subscribe(subscribe.pattern, from).await;
-        opened.map_err(|error| self.serving.read_failed(error))
-    }
 }
 
 /// A request that was begun.
@@ -412,23 +367,4 @@ enum Begun {
 fn cost(work: &Work, asked: &Asked) -> usize {
     let answer: usize = asked.entries.iter().map(|entry| OUTCOME_BYTES + entry.key.as_str().len()).sum();
     REQUEST_BYTES + work.bytes() + answer
-}
-
-/// Until the connection ends. What it does not read waits here, and the writer does not.
-async fn tell(mut subscription: Subscription, notices: Notices, news: mpsc::Sender<Vec<u8>>, broken: Arc<Notify>) {
-    loop {
-        match subscription.next().await {
-            Ok(next) => {
-                for frames in notices.frames(next, NEWS_BYTES) {
-                    if news.send(frames).await.is_err() {
-                        return;
-                    }
-                }
-            }
-            Err(NodeError::Overloaded | NodeError::TimedOut | NodeError::Incomplete) => {
-                sleep(Duration::from_millis(100)).await;
-            }
-            Err(_) => return broken.notify_one(),
-        }
-    }
 }

@@ -6,8 +6,8 @@ use crate::{
     key::FactKey,
     node::{Work, ttl_ms},
     protocol::{
-        Ack, BatchPut, Delete, IfVersion, Incr, Method, Operation, Plane, Put, Query, Request, Subscribe, Surface,
-        Transaction,
+        Ack, BatchPut, Delete, Evaluate, Id, IfVersion, Incr, Method, Operation, Plane, Put, Query, Request, Subscribe,
+        Surface, Transaction,
     },
     replica::{self, Precondition, WriteFact},
 };
@@ -27,7 +27,16 @@ pub(super) enum Plan {
         asked: Asked,
     },
     Subscribe(Subscribe),
+    SubscribePolicies(Vec<String>),
     Unsubscribe(String),
+    Evaluate(Evaluate),
+    EvaluateBatch(Vec<(Id, Evaluate)>),
+    ListPolicies {
+        prefix: String,
+        depth: Option<u64>,
+        include_metadata: bool,
+    },
+    Subtree(String),
     /// The plane cannot do it yet.
     Absent(Method),
 }
@@ -54,9 +63,11 @@ pub(super) struct Entry {
 }
 
 /// What is offered. What there is in the protocol and not here yet is switched off, so that it does not exist.
-pub(super) fn surface(plane: Plane, server_version: &str) -> Surface {
+pub(super) fn surface(plane: Plane, server_version: &str, decides: bool) -> Surface {
     let off: &[&str] = match plane {
         Plane::Data => &[],
+        Plane::Evaluation if decides => &[],
+        Plane::Control if decides => &["sync", "list", "stats", "metadata", "policies", "update-policy"],
         Plane::Evaluation => {
             &["evaluate", "evaluate-batch", "subscribe", "unsubscribe", "list-policies", "get-subtree"]
         }
@@ -100,12 +111,14 @@ pub(super) fn plan(request: Request) -> Plan {
             let work = Work::Count(WriteFact { key, operation, precondition: None });
             Plan::Write { work, ack, asked: Asked { form: Form::Count, entries } }
         }
-        Request::Evaluate(_)
-        | Request::EvaluateBatch(_)
-        | Request::SubscribePolicies { .. }
-        | Request::ListPolicies { .. }
-        | Request::GetSubtree { .. }
-        | Request::Sync
+        Request::Evaluate(evaluate) => Plan::Evaluate(evaluate),
+        Request::EvaluateBatch(evaluations) => Plan::EvaluateBatch(evaluations),
+        Request::SubscribePolicies { policies } => Plan::SubscribePolicies(policies),
+        Request::ListPolicies { prefix, depth, include_metadata } => {
+            Plan::ListPolicies { prefix, depth, include_metadata }
+        }
+        Request::GetSubtree { path } => Plan::Subtree(path),
+        Request::Sync
         | Request::List { .. }
         | Request::Stats
         | Request::Metadata

@@ -56,6 +56,11 @@ impl Session {
         })
     }
 
+    /// The application that asks; `None` when the socket asks for no token.
+    pub(super) fn app(&self) -> Option<&str> {
+        if let Caller::Holder(Holder::App(name)) = &self.caller { Some(name) } else { None }
+    }
+
     /// Looks again whether the caller is still one, when that may have changed.
     ///
     /// # Errors

@@ -14,6 +14,7 @@ mod protocol_executor;
 mod protocol_fuzz;
 mod protocol_transcripts;
 mod serve_conversations;
+mod serve_decisions;
 mod serve_load;
 mod serve_refusals;
 mod serve_support;

@@ -11,8 +11,8 @@ use std::{
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 use weir_facts::{
-    Authority, Config, Namespaces, Node, NodeConfig, NodeId, Rights, ServeConfig, Server, Settings, Sockets, Strategy,
-    Witness, WitnessedRefusal, WitnessedRequest, protocol::Plane,
+    Authority, Config, Evaluator, Namespaces, Node, NodeConfig, NodeId, Rights, ServeConfig, Server, Settings, Sockets,
+    Strategy, Witness, WitnessedRefusal, WitnessedRequest, protocol::Plane,
 };
 
 use crate::protocol_executor::{grants, tokens};
@@ -75,10 +75,20 @@ pub fn start(folder: &Path) -> Running {
 }
 
 pub fn start_with(node: NodeConfig, serve: ServeConfig, folder: &Path) -> Running {
+    start_evaluating(node, serve, folder, |_| None)
+}
+
+pub fn start_evaluating(
+    node: NodeConfig,
+    serve: ServeConfig,
+    folder: &Path,
+    evaluator: impl FnOnce(&Node) -> Option<Arc<dyn Evaluator>>,
+) -> Running {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let node = Node::open(node).unwrap();
+    let evaluator = evaluator(&node);
     let (authority, notes) = (Arc::new(Authority::new(rights())), Arc::new(Notes::default()));
-    let server = Server::new(node.clone(), serve, Arc::clone(&authority), notes.clone());
+    let server = Server::new(node.clone(), serve, Arc::clone(&authority), notes.clone(), evaluator);
     let sockets = Sockets::new(folder.join("sockets"));
     {
         let _here = runtime.enter();
