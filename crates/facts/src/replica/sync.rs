@@ -185,20 +185,21 @@ impl<S: Storage> Replica<S> {
             cell.dot.origin.node == node && matches!(cell.body, Body::Value(_)) && !floor.covers(&cell.dot)
         };
         let hlc = self.clock.tick(now, Hlc::default());
-        let mut changes = Vec::new();
+        let mut merged = Merged::default();
         for key in keys {
             let Some(before) = self.storage.state(&key)? else { continue };
             if before.cells().iter().any(is_own) {
-                let dot = Dot { origin: self.origin.clone(), seq: self.seq + 1 + changes.len() as u64 };
+                let dot = Dot { origin: self.origin.clone(), seq: self.seq + 1 + merged.changes.len() as u64 };
                 let others = before.retaining(|cell| !is_own(cell));
-                let after = with_anew(&others, before.cells().iter().filter(|cell| is_own(cell)), &dot, hlc);
-                changes.push(Change { key, before: Some(before), after: Some(after.into()) });
+                let (after, lost) = with_anew(&others, before.cells().iter().filter(|cell| is_own(cell)), &dot, hlc);
+                merged.lost.extend(lost.into_iter().map(|cell| (key.clone(), cell)));
+                merged.changes.push(Change { key, before: Some(before), after: Some(after.into()) });
             }
         }
-        if changes.is_empty() {
+        if merged.changes.is_empty() {
             return Ok(());
         }
-        self.commit_numbered(now, hlc, changes, Vec::new()).map(drop)
+        self.commit_numbered(now, hlc, merged, Vec::new()).map(drop)
     }
 
     /// What becomes of a key that somebody has nothing of who applied all up to `floor`; `None` if nothing changes.
