@@ -93,7 +93,7 @@ impl World {
         let dead: Vec<_> = keys.iter().filter(|key| self.view(0, key).is_none()).cloned().collect();
         self.seen.dead_keys += dead.len() as u64;
         self.dead.extend(dead);
-        self.restamped.clear();
+        self.ledger.restamped.clear();
     }
 
     /// Has it tell all ends up to now.
@@ -190,7 +190,7 @@ impl World {
         }
         assert!(!self.dead.contains(&key), "I3: {key} was deleted, and n{at} shows it: {found:?}");
         let last = self.versions.insert((at, key.clone()), found.version).unwrap_or_default();
-        let may_go_back = self.restamped.contains(&key);
+        let may_go_back = self.ledger.restamped.contains(&key);
         assert!(found.version >= last || may_go_back, "I5: {key} went back from {last} to {} on n{at}", found.version);
     }
 }

@@ -63,6 +63,8 @@ pub struct Ledger {
     counted: BTreeMap<FactKey, u64>,
     /// By value, as a write may be written anew by a replica.
     puts: HashMap<(FactKey, u64), Dot>,
+    /// Keys whose held writes a person had written anew.
+    pub restamped: BTreeSet<FactKey>,
     pub judged: u64,
     pub acked: u64,
 }
@@ -152,6 +154,8 @@ impl Ledger {
                 || is_replaced
                 || match record.kind {
                     Kind::Put { expires_at, .. } => expires_at.is_some_and(|end| end <= now),
+                    // What a person has written anew is a write that the deletion did not see.
+                    Kind::Delete if self.restamped.contains(key) => true,
                     Kind::Delete => !record.replaced.iter().any(|dot| standing.contains(dot)),
                     Kind::Elements { .. } | Kind::Count(_) => false,
                 };

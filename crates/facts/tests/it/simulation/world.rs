@@ -69,8 +69,6 @@ pub struct World {
     pub removed: BTreeSet<usize>,
     /// The last version that a node showed.
     pub versions: BTreeMap<(usize, FactKey), Hlc>,
-    /// Keys whose held writes were written anew.
-    pub restamped: BTreeSet<FactKey>,
     pub values: u64,
     pub is_calm: bool,
     pub has_faults: bool,
@@ -113,7 +111,6 @@ impl World {
             dead: BTreeSet::new(),
             removed: BTreeSet::new(),
             versions: BTreeMap::new(),
-            restamped: BTreeSet::new(),
             values: 0,
             is_calm: false,
             has_faults: false,
@@ -302,7 +299,7 @@ impl World {
             self.seen.restamped += 1;
             for entry in held.entries {
                 self.dead.remove(&entry.key);
-                self.restamped.insert(entry.key);
+                self.ledger.restamped.insert(entry.key);
             }
         }
     }
