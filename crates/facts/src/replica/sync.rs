@@ -166,7 +166,7 @@ impl<S: Storage> Replica<S> {
             let mut merged = Merged::default();
             let mut unknown = Vec::new();
             for key in absent {
-                merged.changes.extend(self.without_known(key, floor)?);
+                merged.changes.extend(self.without_known(now, key, floor)?);
                 unknown.push(key.clone());
             }
             self.apply(now, merged, Vec::new(), None)?;
@@ -203,13 +203,21 @@ impl<S: Storage> Replica<S> {
     }
 
     /// What becomes of a key that somebody has nothing of who applied all up to `floor`; `None` if nothing changes.
-    pub(super) fn without_known(&self, key: &FactKey, floor: &VersionVector) -> Result<Option<Change>, S::Error> {
+    pub(super) fn without_known(
+        &self,
+        now: Millis,
+        key: &FactKey,
+        floor: &VersionVector,
+    ) -> Result<Option<Change>, S::Error> {
         let Some(before) = self.storage.state(key)? else { return Ok(None) };
         let remaining: State = before.retaining(|cell| !floor.covers(&cell.dot));
         if remaining.cells().len() == before.cells().len() {
             return Ok(None);
         }
-        let after = (!remaining.cells().is_empty()).then(|| remaining.into());
+        // What stood behind a deletion does not come forward because the deletion is forgotten.
+        let (strategy, time) = (self.rules.strategy(key.namespace()), self.time(now));
+        let is_revived = strategy.is_over(&before, time) && !strategy.is_over(&remaining, time);
+        let after = (!remaining.cells().is_empty() && !is_revived).then(|| remaining.into());
         Ok(Some(Change { key: key.clone(), before: Some(before), after }))
     }
 

@@ -5,7 +5,7 @@ use weir_facts::{
     message::{Entry, Message, Write},
 };
 
-use super::{disk::Disk, network::Weather, rules::SECRET, world::World};
+use super::{disk::Disk, ledger::Record, network::Weather, rules::SECRET, world::World};
 
 impl World {
     pub fn fault(&mut self) {
@@ -105,6 +105,7 @@ impl World {
         } else if self.removed.is_empty() && self.nodes.len() > 2 {
             self.removed.insert(node);
             self.nodes[node].is_outdated = true;
+            self.unshared(node).into_iter().for_each(|number| self.ledger.records[number].is_outdated = true);
             (0..self.nodes.len()).for_each(|other| self.settle_members(other));
             self.seen.removals += 1;
             let others = self.nodes.iter().enumerate().filter(|(other, _)| *other != node);
@@ -125,17 +126,25 @@ impl World {
         self.crash(node);
         self.nodes[node].disk = Some(Disk::new());
         self.nodes[node].start = Start::Joining;
-        let name = self.nodes[node].name.clone();
-        let nodes = &self.nodes;
-        self.ledger.forfeit(&name, |record| {
-            let others = nodes.iter().filter(|other| other.name != name);
-            let disks =
-                others.filter_map(|other| other.core.as_ref().map(|core| core.storage()).or(other.disk.as_ref()));
-            disks
-                .into_iter()
-                .any(|disk| disk.state(&record.key).unwrap().is_some_and(|state| state.context().covers(&record.dot)))
-        });
+        self.unshared(node).into_iter().for_each(|number| self.ledger.records[number].acked = false);
         self.seen.lost_disks += 1;
+    }
+
+    /// Writes of a node that no other has on its disk.
+    fn unshared(&self, node: usize) -> Vec<usize> {
+        let name = &self.nodes[node].name;
+        let others = self.nodes.iter().filter(|other| other.name != *name);
+        let disks: Vec<&Disk> =
+            others.filter_map(|other| other.core.as_ref().map(|core| core.storage()).or(other.disk.as_ref())).collect();
+        let is_shared = |record: &Record| {
+            let has = |disk: &&Disk| {
+                disk.state(&record.key).unwrap().is_some_and(|state| state.context().covers(&record.dot))
+            };
+            disks.iter().any(has)
+        };
+        let records = self.ledger.records.iter().enumerate();
+        let unshared = records.filter(|(_, record)| record.dot.origin.node == *name && !is_shared(record));
+        unshared.map(|(number, _)| number).collect()
     }
 
     /// Tells a node who the members are. The one that was removed does not hear of it.

@@ -3,7 +3,7 @@ use std::{
     fmt,
 };
 
-use weir_facts::{Body, Cell, Dot, FactKey, Found, NodeId, State, VersionVector};
+use weir_facts::{Body, Cell, Dot, FactKey, Found, State, VersionVector};
 
 /// What a client asked for, as it knows it itself.
 #[derive(Debug, Clone)]
@@ -32,7 +32,7 @@ pub struct Record {
     pub replaced: Vec<Dot>,
     /// All that its node knew.
     pub knew: VersionVector,
-    /// Whether its node had been removed: what it wrote then counts as written when it returned.
+    /// Whether its node was removed before others had it: it then counts as written when the node returns.
     pub is_outdated: bool,
 }
 
@@ -89,15 +89,6 @@ impl Ledger {
     pub fn ack(&mut self, number: usize) {
         self.records[number].acked = true;
         self.acked += 1;
-    }
-
-    /// The node lost its disk: what nobody else has is gone, and nobody promised otherwise.
-    pub fn forfeit(&mut self, node: &NodeId, is_known_elsewhere: impl Fn(&Record) -> bool) {
-        for record in &mut self.records {
-            if record.dot.origin.node == *node && !is_known_elsewhere(record) {
-                record.acked = false;
-            }
-        }
     }
 
     /// Fails unless what is there at the end is what the acknowledged writes make.
