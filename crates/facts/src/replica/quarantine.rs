@@ -208,6 +208,10 @@ impl<S: Storage> Replica<S> {
         let Some((_, held)) = self.quarantine.held.iter().find(|(other, _)| *other == number).cloned() else {
             return Err(Refused::TooMany { keys: 0, max: 0 });
         };
+        let may_write = |entry: &&Entry| self.rules.may_write(&self.config.node, entry.key.namespace());
+        if let Some(foreign) = held.entries.iter().find(|entry| !may_write(entry)) {
+            return Err(Refused::Namespace(foreign.key.clone()));
+        }
         let latest = now.plus(self.config.ahead_max_ms);
         let hlc = self.clock.tick(now, Hlc::default());
         let mut merged = Merged::default();

@@ -17,8 +17,8 @@ impl Rules for Plain {
         &self.0
     }
 
-    fn may_write(&self, _: &NodeId, namespace: &str) -> bool {
-        namespace != "foreign"
+    fn may_write(&self, node: &NodeId, namespace: &str) -> bool {
+        namespace != "foreign" && (namespace != "private" || node.as_str() == "a")
     }
 }
 
@@ -126,6 +126,21 @@ fn a_write_is_refused_as_a_whole() {
     check(with("k.x", 0), "not at the one expected");
     check(with("k.y", version.as_u64()), "not at the one expected");
     a.write(NOW, &[with("k.x", version.as_u64()), with("k.y", 0)]).unwrap();
+}
+
+#[test]
+fn what_is_held_is_written_anew_only_where_this_node_may_write() {
+    let (mut a, mut b) = (replica("a", Memory::new(), NOW), replica("b", Memory::new(), NOW));
+    let ahead = NOW.plus(600_000);
+    a.write(ahead, &[put("private.x", "1")]).unwrap();
+    a.write(ahead, &[put("k.x", "2")]).unwrap();
+    sent(&mut a).into_iter().for_each(|message| b.receive(NOW, &node("a"), message).unwrap());
+    let held: Vec<u64> = b.held().map(|held| held.number).collect();
+    assert_eq!(held.len(), 2);
+    assert!(matches!(b.restamp(NOW, held[0]), Err(Refused::Namespace(_))));
+    assert_eq!(b.held().count(), 2);
+    b.restamp(NOW, held[1]).unwrap();
+    assert_eq!(value(&b, "k.x", NOW).as_deref(), Some("2"));
 }
 
 #[test]

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use weir_facts::{Event, EventKind, FactKey, Found, Hlc, Millis, Pattern, State, Storage, VersionVector};
+use weir_facts::{Cell, Dot, Event, EventKind, FactKey, Found, Hlc, Millis, Pattern, State, Storage, VersionVector};
 
-use super::{ledger::brief, node::Core, rules::SECRET, world::World};
+use super::{ledger::brief, node::Core, world::World};
 
 impl World {
     fn cores(&self) -> impl Iterator<Item = &Core> {
@@ -154,7 +154,6 @@ impl World {
                     assert!(self.rules.may_write(&origin.node, key.namespace()), "I7: {key} was written by {origin}");
                     assert!(origin.incarnation != 0xbad, "{key} was forged");
                 }
-                assert!(key.namespace() != SECRET || state.is_none(), "I7: {key} is there");
             }
         }
     }
@@ -162,7 +161,9 @@ impl World {
     /// I3 and I7, as soon as they show.
     pub fn check_event(&self, at: usize, event: &Event) {
         let is_update = event.kind == EventKind::Update;
-        assert!(event.key.namespace() != SECRET, "I7: {} is told of", event.key);
+        for Cell { dot: Dot { origin, .. }, .. } in event.state.iter().flat_map(|state| state.cells()) {
+            assert!(self.rules.may_write(&origin.node, event.key.namespace()), "I7: {} is told by {origin}", event.key);
+        }
         if is_update && self.nodes[at].is_sound() {
             assert!(!self.dead.contains(&event.key), "I3: {} was deleted, and n{at} tells of it: {event:?}", event.key);
         }

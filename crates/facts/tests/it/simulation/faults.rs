@@ -1,8 +1,8 @@
 //! What goes wrong.
 
 use weir_facts::{
-    Body, Cell, Dot, FactKey, Hlc, Millis, Origin, Part, Start, State, Storage, VersionVector,
-    message::{Entry, Message, Write},
+    Body, Cell, Dot, FactKey, Hlc, Millis, NodeId, Origin, Start, State, Storage, VersionVector,
+    message::{Entry, Message, Page, Part, Repair, Write},
 };
 
 use super::{disk::Disk, ledger::Record, network::Weather, rules::SECRET, world::World};
@@ -23,10 +23,13 @@ impl World {
             }
             4 => drop(self.network.slow.insert(node)),
             5 => self.network.slow.clear(),
-            6 => self.nodes[node].offset = self.random.between(0, 6_000) as i64 - 3_000,
+            6 => {
+                self.set_clock(node, 3_000);
+                self.seen.clock_skews += 1;
+            }
             7 => {
                 // Far more than clocks may differ.
-                self.nodes[node].offset = self.random.between(0, 120_000) as i64 - 60_000;
+                self.set_clock(node, 60_000);
                 self.seen.clock_jumps += 1;
             }
             8 | 9 => self.crash(node),
@@ -42,6 +45,12 @@ impl World {
             16 => self.change_members(node),
             _ => self.attack(node),
         }
+    }
+
+    fn set_clock(&mut self, node: usize, off_max: u64) {
+        let offset = self.random.between(0, 2 * off_max) as i64 - off_max as i64;
+        self.seen.clocks_back += u64::from(offset < self.nodes[node].offset);
+        self.nodes[node].offset = offset;
     }
 
     fn cut(&mut self) {
@@ -65,7 +74,8 @@ impl World {
         if self.nodes[node].core.is_some() {
             self.flush(node);
             self.count(node);
-            self.nodes[node].crash(&mut self.random);
+            let lost = self.nodes[node].crash(&mut self.random);
+            self.seen.lost_tails += u64::from(lost > 0);
             self.went_down(node);
             self.seen.crashes += 1;
         }
@@ -118,7 +128,7 @@ impl World {
     }
 
     pub fn take_in(&mut self, node: usize) {
-        self.removed.remove(&node);
+        self.seen.returns += u64::from(self.removed.remove(&node));
         (0..self.nodes.len()).for_each(|other| self.settle_members(other));
     }
 
@@ -162,33 +172,58 @@ impl World {
         core.storage_mut().is_full = was_full;
     }
 
-    /// A node sends what it may not write, or what no node sends.
+    /// A node sends what it may not write, or what no node sends, by every kind of message that brings writes.
     fn attack(&mut self, from: usize) {
         let to = self.random.index(self.nodes.len());
-        let origin = Origin { node: self.nodes[from].name.clone(), incarnation: 0xbad };
-        let cell = |seq| Cell {
-            dot: Dot { origin: origin.clone(), seq },
-            part: Part::Whole,
-            hlc: Hlc::at(Millis(self.now)),
-            created_at: Millis(self.now),
-            expires_at: None,
-            body: Body::Value("\"evil\"".into()),
+        let name = &self.nodes[from].name;
+        let (origin, foreign) = (forged(name), forged(&self.nodes[to].name));
+        let good = |key: &FactKey, seq| Entry {
+            key: key.clone(),
+            state: State::new(VersionVector::default(), vec![evil(&origin, seq, Millis(self.now))]),
         };
-        let secret = FactKey::new(&format!("{SECRET}.k")).unwrap();
-        let message = |key: &FactKey, first, state| {
-            Message::Write(Write { origin: origin.clone(), first, entries: vec![Entry { key: key.clone(), state }] })
+        let [secret, open] = [SECRET, "lww"].map(|namespace| FactKey::new(&format!("{namespace}.evil")).unwrap());
+        let write = |origin: &Origin, first, entries| Message::Write(Write { origin: origin.clone(), first, entries });
+        let page = |entries| Page { origin: origin.clone(), after: 0, position: 0, last: 1, through: Some(1), entries };
+        let none = VersionVector::default;
+        let bad = match self.random.below(9) {
+            _ if from == to => return,
+            0 if from != 0 => write(&origin, 1, vec![good(&secret, 1)]),
+            1 if from != 0 => write(&origin, 1, vec![good(&open, 1), good(&secret, 2)]),
+            2 if from != 0 => Message::Page(page(vec![good(&secret, 1)])),
+            3 if from != 0 => {
+                let (entries, absent, collected) = (vec![good(&secret, 1)], vec![open], none());
+                Message::Repair(Repair { entries, absent, collected, answer: true })
+            }
+            4 if from != 0 => Message::Part(Part {
+                session: 1,
+                after: None,
+                through: None,
+                entries: vec![good(&secret, 1)],
+                applied: none(),
+                collected: none(),
+            }),
+            5 => write(&origin, 0, vec![good(&open, 1)]),
+            6 => write(&origin, 7, vec![good(&open, 1)]),
+            7 => write(&foreign, 1, vec![good(&open, 1)]),
+            _ => write(&origin, 1, vec![Entry { key: open, state: State::default() }]),
         };
-        let open = FactKey::new("lww.evil").unwrap();
-        let bad = match self.random.below(4) {
-            0 if from != 0 => message(&secret, 1, State::new(VersionVector::default(), vec![cell(1)])),
-            1 => message(&open, 0, State::new(VersionVector::default(), vec![cell(0)])),
-            2 => message(&open, 7, State::new(VersionVector::default(), vec![cell(1)])),
-            _ => message(&open, 1, State::default()),
-        };
-        if from != to {
-            let now = self.now;
-            self.network.send(now, from, to, &bad, &mut self.random);
-            self.seen.attacks += 1;
-        }
+        self.network.send(self.now, from, to, &bad, &mut self.random);
+        self.seen.attacks += 1;
+    }
+}
+
+/// Under this number no node writes.
+fn forged(node: &NodeId) -> Origin {
+    Origin { node: node.clone(), incarnation: 0xbad }
+}
+
+fn evil(origin: &Origin, seq: u64, now: Millis) -> Cell {
+    Cell {
+        dot: Dot { origin: origin.clone(), seq },
+        part: weir_facts::Part::Whole,
+        hlc: Hlc::at(now),
+        created_at: now,
+        expires_at: None,
+        body: Body::Value("\"evil\"".into()),
     }
 }

@@ -68,13 +68,15 @@ impl Node {
         self.next_tick = now + random.between(1, 250);
     }
 
-    /// Loses the end of what was not persisted.
-    pub fn crash(&mut self, random: &mut Random) {
-        let Some(core) = self.core.take() else { return };
+    /// Loses the end of what was not persisted: so many commits.
+    pub fn crash(&mut self, random: &mut Random) -> usize {
+        let Some(core) = self.core.take() else { return 0 };
         let mut disk = core.into_storage();
         let unpersisted = disk.memory.unpersisted();
-        disk.memory.crash(random.index(unpersisted + 1));
+        let kept = random.index(unpersisted + 1);
+        disk.memory.crash(kept);
         self.down(disk);
+        unpersisted - kept
     }
 
     pub fn stop(&mut self) {

@@ -3,14 +3,14 @@ use std::{
     sync::Arc,
 };
 
-use weir_facts::{Alarm, Counts, Effect, EventKind, FactKey, Hlc, Rules, State, VersionVector, message::Entry};
+use weir_facts::{Alarm, Counts, Effect, EventKind, FactKey, Hlc, Rules, Start, State, VersionVector, message::Entry};
 
 use super::{
     ledger::{Ledger, brief},
     network::{Network, Weather},
     node::Node,
     random::Random,
-    rules::Namespaces,
+    rules::{Namespaces, SECRET},
     subscribers::Subscriber,
 };
 
@@ -48,9 +48,13 @@ macro_rules! seen {
 }
 
 seen! {
-    rounds, writes, acks, judged, full, conflicting_versions, incomplete, clock_jumps, cuts, crashes, stops, removals,
-    lost_disks, failed_persists, attacks, refused, lost, repeated, strayed, caught_up, waits, resets, conflicts, collected,
-    expired, held, released, restamped, fetches, pulls, divergences, repaired, reads, dead_keys, behind,
+    // What goes wrong.
+    cuts, lost, repeated, reordered, strayed, clock_skews, clock_jumps, clocks_back, crashes, lost_tails, stops, full,
+    failed_persists, slowed, newcomers, removals, returns, lost_disks, attacks,
+    // What clients and replicas do.
+    rounds, writes, acks, judged, conflicting_versions, incomplete, refused_namespaces, refused, caught_up, waits,
+    resets, conflicts, collected, expired, held, released, restamped, fetches, pulls, divergences, repaired, reads,
+    dead_keys, behind,
 }
 
 pub struct World {
@@ -120,8 +124,20 @@ impl World {
             next_fault: START,
             next_subscriber: START,
         };
+        world.expect_newcomer();
         (0..world.nodes.len()).for_each(|node| world.open(node));
         world
+    }
+
+    /// Some of the time one of the nodes is none yet, and is taken in later.
+    fn expect_newcomer(&mut self) {
+        let last = self.nodes.len() - 1;
+        if last > 1 && self.random.per_mille(400) {
+            self.nodes[last].start = Start::Joining;
+            self.nodes[last].is_outdated = true;
+            self.removed.insert(last);
+            self.seen.newcomers += 1;
+        }
     }
 
     pub fn seen(&self) -> Seen {
@@ -129,7 +145,9 @@ impl World {
         self.nodes.iter().filter_map(|node| node.core.as_ref()).for_each(|core| seen.count(core.counts()));
         seen.acks = self.ledger.acked;
         seen.judged = self.ledger.judged;
-        (seen.lost, seen.repeated, seen.strayed) = (self.network.lost, self.network.repeated, self.network.strayed);
+        let Network { lost, repeated, strayed, slowed, reordered, .. } = self.network;
+        (seen.lost, seen.repeated, seen.strayed, seen.slowed, seen.reordered) =
+            (lost, repeated, strayed, slowed, reordered);
         seen
     }
 
@@ -293,11 +311,13 @@ impl World {
         }
         let clock = self.nodes[node].clock(self.now);
         let Some(core) = &mut self.nodes[node].core else { return };
-        let may = |entry: &Entry| matches!(entry.key.namespace(), "lww" | "many");
+        let may = |entry: &Entry| matches!(entry.key.namespace(), "lww" | "many" | SECRET);
         let Some(held) = core.held().find(|held| held.entries.iter().all(may)) else { return };
         if core.restamp(clock, held.number).is_ok() {
             self.seen.restamped += 1;
             for entry in held.entries {
+                let may_write = self.rules.may_write(&self.nodes[node].name, entry.key.namespace());
+                assert!(may_write, "I7: n{node} wrote {} anew", entry.key);
                 self.dead.remove(&entry.key);
                 self.ledger.restamped.insert(entry.key);
             }
