@@ -261,8 +261,8 @@ fn restamped(
     Ok(with_anew(&base, held.cells().iter().filter(|cell| is_ahead(cell)), dot, hlc))
 }
 
-/// The state with these cells as if written by `dot`. As they get one number, of several of one part the latest; the
-/// others are returned.
+/// The state with these cells as if written by `dot`. As they get one number, shares of a counter become one, and of
+/// several values of one part it is the latest; the others are returned.
 pub(super) fn with_anew<'a>(
     base: &State,
     cells: impl Iterator<Item = &'a Cell>,
@@ -272,13 +272,27 @@ pub(super) fn with_anew<'a>(
     let mut cells: Vec<&Cell> = cells.collect();
     cells.sort_by(|a, b| a.part.cmp(&b.part).then_with(|| b.succession(a)));
     let (mut anew, mut lost) = (base.cells().to_vec(), Vec::new());
-    let mut last = None;
     for cell in cells {
-        if last.replace(&cell.part) == Some(&cell.part) {
-            lost.push(cell.clone());
-        } else {
+        let Some(last) = anew.last_mut().filter(|last| last.dot == *dot && last.part == cell.part) else {
             anew.push(Cell { dot: dot.clone(), hlc, ..cell.clone() });
+            continue;
+        };
+        if !add_share(last, cell) {
+            lost.push(cell.clone());
         }
     }
     (State::new(base.context().clone(), anew).with(dot), lost)
+}
+
+/// Adds one share of a counter to another; it then ends with the later. `false`: they are no shares.
+fn add_share(share: &mut Cell, other: &Cell) -> bool {
+    let (Body::Count { added, taken }, Body::Count { added: more, taken: less }) = (&mut share.body, &other.body)
+    else {
+        return false;
+    };
+    *added = added.saturating_add(*more);
+    *taken = taken.saturating_add(*less);
+    share.expires_at = share.expires_at.zip(other.expires_at).map(|(a, b)| a.max(b));
+    share.created_at = share.created_at.min(other.created_at);
+    true
 }

@@ -178,11 +178,18 @@ impl<S: Storage> Replica<S> {
         }
     }
 
-    /// Of these keys, gives this node's values that the member had not applied new numbers and a new time.
+    /// Of these keys, gives this node's values and shares that the member had not applied new numbers and a new time.
     fn write_anew(&mut self, now: Millis, keys: Vec<FactKey>, floor: &VersionVector) -> Result<(), S::Error> {
         let node = self.config.node.clone();
+        let time = self.time(now);
         let is_own = |cell: &Cell| {
-            cell.dot.origin.node == node && matches!(cell.body, Body::Value(_)) && !floor.covers(&cell.dot)
+            // A share that has ended must not be added to one that has not.
+            let stands = match cell.body {
+                Body::Value(_) => true,
+                Body::Count { .. } => !cell.is_over(time),
+                Body::Tombstone => false,
+            };
+            cell.dot.origin.node == node && stands && !floor.covers(&cell.dot)
         };
         let hlc = self.clock.tick(now, Hlc::default());
         let mut merged = Merged::default();

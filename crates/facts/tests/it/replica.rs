@@ -27,7 +27,11 @@ fn node(name: &str) -> NodeId {
 }
 
 fn replica(name: &str, storage: Memory, now: Millis) -> Replica<Memory> {
-    let rules = Arc::new(Plain(Strategy::Lww));
+    replica_under(Strategy::Lww, name, storage, now)
+}
+
+fn replica_under(strategy: Strategy, name: &str, storage: Memory, now: Millis) -> Replica<Memory> {
+    let rules = Arc::new(Plain(strategy));
     let config = Config { grace_ms: 130_000, ..Config::new(node(name)) };
     let members = ["a", "b"].map(node);
     Replica::open(storage, config, rules, members, now.0 ^ u64::from(name.as_bytes()[0]), now).unwrap()
@@ -59,6 +63,16 @@ fn exchange(a: &mut Replica<Memory>, b: &mut Replica<Memory>, now: Millis) {
         for message in sent(b) {
             a.receive(now, &node("b"), message).unwrap();
         }
+    }
+}
+
+/// Time passes, long enough for what is over to be collected.
+fn wait(a: &mut Replica<Memory>, b: &mut Replica<Memory>, now: &mut Millis) {
+    for _ in 0..60 {
+        *now = now.plus(5_000);
+        a.tick(*now).unwrap();
+        b.tick(*now).unwrap();
+        exchange(a, b, *now);
     }
 }
 
@@ -151,12 +165,7 @@ fn a_late_message_does_not_bring_back_what_was_collected() {
     late.iter().for_each(|message| b.receive(NOW, &node("a"), message.clone()).unwrap());
     a.write(NOW.plus(10), &[fact("k.x", Operation::Delete)]).unwrap();
     let mut now = NOW;
-    for _ in 0..60 {
-        now = now.plus(5_000);
-        a.tick(now).unwrap();
-        b.tick(now).unwrap();
-        exchange(&mut a, &mut b, now);
-    }
+    wait(&mut a, &mut b, &mut now);
     for replica in [&a, &b] {
         assert_eq!(replica.counts().collected, 1, "{:?}", replica.counts());
     }
@@ -173,6 +182,40 @@ fn a_late_message_does_not_bring_back_what_was_collected() {
     b.receive(now, &node("a"), Message::Page(page)).unwrap();
     assert_eq!(value(&b, "k.x", now), None);
     assert_eq!(b.storage().unpersisted(), 0);
+}
+
+/// What it counted while it was away has an older time than the deletion that is forgotten.
+#[test]
+fn what_a_node_counted_while_it_was_away_comes_after_what_was_collected() {
+    let (mut a, mut b) = (
+        replica_under(Strategy::Counter, "a", Memory::new(), NOW),
+        replica_under(Strategy::Counter, "b", Memory::new(), NOW),
+    );
+    let add = |by| fact("k.x", Operation::Increment { by, ttl_ms: None });
+    let mut now = NOW;
+    a.remove_member(&node("b")).unwrap();
+    // It counts under two names, so that it has two shares.
+    b.write(NOW, &[add(3)]).unwrap();
+    b.persist().unwrap();
+    let mut b = replica_under(Strategy::Counter, "b", b.into_storage(), NOW.plus(1));
+    b.write(NOW.plus(1), &[add(4)]).unwrap();
+    b.persist().unwrap();
+    drop(b.effects());
+    a.write(NOW.plus(2), &[add(1)]).unwrap();
+    let version = a.write(NOW.plus(10), &[fact("k.x", Operation::Delete)]).unwrap().version;
+    for _ in 0..60 {
+        now = now.plus(5_000);
+        a.tick(now).unwrap();
+        a.persist().unwrap();
+    }
+    assert_eq!(a.counts().collected, 1);
+    a.add_member(&node("b")).unwrap();
+    wait(&mut a, &mut b, &mut now);
+    for replica in [&a, &b] {
+        let found = replica.get(now, &FactKey::new("k.x").unwrap()).unwrap().unwrap();
+        assert_eq!(found.value, 7);
+        assert!(found.version > version, "{} after {version}", found.version);
+    }
 }
 
 #[test]

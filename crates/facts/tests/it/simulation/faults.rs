@@ -36,9 +36,10 @@ impl World {
             10 => self.stop(node),
             11..=13 => self.open(node),
             14 => {
-                let fills = self.random.per_mille(500);
+                // It may be full in the middle of something.
+                let room = self.random.per_mille(500).then(|| self.random.below(8));
                 if let Some(core) = &mut self.nodes[node].core {
-                    core.storage_mut().is_full = fills;
+                    core.storage_mut().room = room;
                 }
             }
             15 => self.nodes[node].persist_ms = self.random.between(1, 400),
@@ -88,7 +89,7 @@ impl World {
     }
 
     fn stop(&mut self, node: usize) {
-        if self.nodes[node].core.as_ref().is_some_and(|core| !core.storage().is_full && !core.is_poisoned()) {
+        if self.nodes[node].core.as_ref().is_some_and(|core| core.storage().room.is_none() && !core.is_poisoned()) {
             self.flush(node);
             self.count(node);
             self.nodes[node].stop();
@@ -108,14 +109,15 @@ impl World {
         self.settle_members(node);
     }
 
-    /// One node is removed by force, and some of the time loses its disk; or one that was removed is taken in again.
+    /// A node is removed by force, and some of the time loses its disk; or one that was removed is taken in again.
     fn change_members(&mut self, node: usize) {
         if self.removed.contains(&node) {
             self.take_in(node);
-        } else if self.removed.is_empty() && self.nodes.len() > 2 {
+        } else if self.nodes.len() > 2 * (self.removed.len() + 1) {
             self.removed.insert(node);
             self.nodes[node].is_outdated = true;
-            self.unshared(node).into_iter().for_each(|number| self.ledger.records[number].is_outdated = true);
+            let members: Vec<usize> = (0..self.nodes.len()).filter(|node| !self.removed.contains(node)).collect();
+            self.unshared(&members).into_iter().for_each(|number| self.ledger.records[number].is_outdated = true);
             (0..self.nodes.len()).for_each(|other| self.settle_members(other));
             self.seen.removals += 1;
             let others = self.nodes.iter().enumerate().filter(|(other, _)| *other != node);
@@ -136,25 +138,29 @@ impl World {
         self.crash(node);
         self.nodes[node].disk = Some(Disk::new());
         self.nodes[node].start = Start::Joining;
-        self.unshared(node).into_iter().for_each(|number| self.ledger.records[number].acked = false);
+        let others: Vec<usize> = (0..self.nodes.len()).filter(|other| *other != node).collect();
+        self.unshared(&others).into_iter().for_each(|number| self.ledger.records[number].acked = false);
         self.seen.lost_disks += 1;
     }
 
-    /// Writes of a node that no other has on its disk.
-    fn unshared(&self, node: usize) -> Vec<usize> {
-        let name = &self.nodes[node].name;
-        let others = self.nodes.iter().filter(|other| other.name != *name);
+    /// Writes that none of these nodes has, which have persisted all they have.
+    fn unshared(&mut self, nodes: &[usize]) -> Vec<usize> {
+        for at in nodes {
+            self.nodes[*at].persisting = None;
+            if let Some(core) = self.nodes[*at].core.as_mut().filter(|core| !core.is_poisoned()) {
+                core.persist().unwrap();
+            }
+            self.flush(*at);
+        }
+        let disks = nodes.iter().map(|node| &self.nodes[*node]);
         let disks: Vec<&Disk> =
-            others.filter_map(|other| other.core.as_ref().map(|core| core.storage()).or(other.disk.as_ref())).collect();
+            disks.filter_map(|node| node.core.as_ref().map(|core| core.storage()).or(node.disk.as_ref())).collect();
         let is_shared = |record: &Record| {
-            let has = |disk: &&Disk| {
-                disk.state(&record.key).unwrap().is_some_and(|state| state.context().covers(&record.dot))
-            };
-            disks.iter().any(has)
+            let has = |state: &State| state.context().covers(&record.dot);
+            disks.iter().any(|disk| disk.state(&record.key).unwrap().is_some_and(|state| has(&state)))
         };
         let records = self.ledger.records.iter().enumerate();
-        let unshared = records.filter(|(_, record)| record.dot.origin.node == *name && !is_shared(record));
-        unshared.map(|(number, _)| number).collect()
+        records.filter(|(_, record)| !is_shared(record)).map(|(number, _)| number).collect()
     }
 
     /// Tells a node who the members are. The one that was removed does not hear of it.
@@ -162,14 +168,14 @@ impl World {
         let removed = self.removed.clone();
         let names: Vec<_> = self.nodes.iter().map(|node| node.name.clone()).collect();
         let Some(core) = &mut self.nodes[at].core else { return };
-        let was_full = std::mem::take(&mut core.storage_mut().is_full);
+        let room = core.storage_mut().room.take();
         for (index, name) in names.iter().enumerate() {
             if index != at && !removed.contains(&at) {
                 let changed = if removed.contains(&index) { core.remove_member(name) } else { core.add_member(name) };
                 assert!(changed.is_ok() || matches!(changed, Err(weir_facts::ReplicaError::Poisoned)));
             }
         }
-        core.storage_mut().is_full = was_full;
+        core.storage_mut().room = room;
     }
 
     /// A node sends what it may not write, or what no node sends, by every kind of message that brings writes.

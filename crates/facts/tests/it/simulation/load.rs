@@ -151,7 +151,7 @@ impl World {
         }
         let before: Vec<_> = writes.iter().map(|(key, ..)| dots(&self.ledger, core, key)).collect();
         let knew = core.applied().clone();
-        let is_full = core.storage().is_full;
+        let is_full = core.storage().is_full();
         match core.write(clock, &facts) {
             Ok(written) => {
                 assert!(!(is_full || has_condition && is_stale), "a write was taken that could not be");

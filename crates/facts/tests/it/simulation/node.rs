@@ -60,7 +60,7 @@ impl Node {
 
     pub fn open(&mut self, now: u64, rules: Arc<dyn Rules>, members: &[NodeId], random: &mut Random) {
         let Some(mut disk) = self.disk.take() else { return };
-        disk.is_full = false;
+        disk.room = None;
         let clock = self.clock(now);
         let config = config(&self.name, self.start);
         let core = Replica::open(disk, config, rules, members.to_vec(), random.next(), clock).unwrap();
@@ -81,7 +81,7 @@ impl Node {
 
     pub fn stop(&mut self) {
         let Some(core) = self.core.take() else { return };
-        if core.storage().is_full {
+        if core.storage().room.is_some() {
             self.core = Some(core);
             return;
         }

@@ -187,7 +187,7 @@ impl World {
             self.nodes[node].offset = self.random.between(0, 200) as i64 - 100;
             self.nodes[node].persist_ms = 5;
             if let Some(core) = &mut self.nodes[node].core {
-                core.storage_mut().is_full = false;
+                core.storage_mut().room = None;
             }
             self.open(node);
         }
