@@ -93,7 +93,9 @@ impl World {
         let dead: Vec<_> = keys.iter().filter(|key| self.view(0, key).is_none()).cloned().collect();
         self.seen.dead_keys += dead.len() as u64;
         self.dead.extend(dead);
-        self.ledger.restamped.clear();
+        // Their versions went back, as `Replica::restamp` says, on nodes that may not have been read since.
+        let restamped = std::mem::take(&mut self.ledger.restamped);
+        self.versions.retain(|(_, key), _| !restamped.contains(key));
     }
 
     /// Has it tell all ends up to now.

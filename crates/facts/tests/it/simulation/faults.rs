@@ -118,7 +118,7 @@ impl World {
             self.nodes[node].is_outdated = true;
             let members: Vec<usize> = (0..self.nodes.len()).filter(|node| !self.removed.contains(node)).collect();
             self.unshared(&members).into_iter().for_each(|number| self.ledger.records[number].is_outdated = true);
-            (0..self.nodes.len()).for_each(|other| self.settle_members(other));
+            self.announce_members();
             self.seen.removals += 1;
             let others = self.nodes.iter().enumerate().filter(|(other, _)| *other != node);
             let are_complete =
@@ -131,7 +131,14 @@ impl World {
 
     pub fn take_in(&mut self, node: usize) {
         self.seen.returns += u64::from(self.removed.remove(&node));
-        (0..self.nodes.len()).for_each(|other| self.settle_members(other));
+        self.announce_members();
+    }
+
+    /// Nodes hear of it one after another.
+    fn announce_members(&mut self) {
+        for node in 0..self.nodes.len() {
+            self.nodes[node].hears_at = self.now + self.random.below(4_000);
+        }
     }
 
     fn lose_disk(&mut self, node: usize) {

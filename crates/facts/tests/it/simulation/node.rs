@@ -21,6 +21,8 @@ pub struct Node {
     /// Removed by the others, and perhaps not aware of what they collected.
     pub is_outdated: bool,
     pub start: Start,
+    /// When it hears who the members are.
+    pub hears_at: u64,
     /// Commits that clients wait for, with the writes' numbers in the ledger.
     pub waiting: Vec<(CommitNumber, Vec<usize>)>,
 }
@@ -50,6 +52,7 @@ impl Node {
             persist_ms: 10,
             is_outdated: false,
             start: Start::Founding,
+            hears_at: u64::MAX,
             waiting: Vec::new(),
         }
     }

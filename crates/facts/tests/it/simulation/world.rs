@@ -258,6 +258,10 @@ impl World {
             }
         }
         for node in 0..self.nodes.len() {
+            if self.nodes[node].hears_at <= self.now {
+                self.nodes[node].hears_at = u64::MAX;
+                self.settle_members(node);
+            }
             self.flush(node);
             if self.nodes[node].persisting.is_none() {
                 let now = self.now;
