@@ -107,6 +107,11 @@ impl Clock {
         self.last
     }
 
+    /// Takes notice of this node's own clock, so that its time does not go back when that does.
+    pub fn reach(&mut self, now: Millis) {
+        self.last = self.last.max(Hlc::at(now));
+    }
+
     /// Takes notice of another node's time.
     ///
     /// # Errors

@@ -65,6 +65,8 @@ pub struct Replica<S> {
     progress: Progress,
     /// Whether `progress` is further than its record in the storage.
     progress_moved: bool,
+    /// The clock's time in the same record. After a crash the clock goes on from there, and what had ended stays ended.
+    recorded_hlc: Hlc,
     /// As of the last persist.
     durable: VersionVector,
     /// Of each origin, the last write some key had seen that is no longer remembered here. All up to it was seen.
@@ -163,6 +165,7 @@ impl<S: Storage> Replica<S> {
     /// Of the storage; what was begun is then tried again at the next call.
     pub fn tick(&mut self, now: Millis) -> Result<(), ReplicaError<S::Error>> {
         self.check_poison()?;
+        self.clock.reach(now);
         self.release_held(now)?;
         self.sweep_ends(now)?;
         self.advance_epoch(now)?;
@@ -180,7 +183,7 @@ impl<S: Storage> Replica<S> {
     pub fn begin_persist(&mut self) -> Result<PersistMark, ReplicaError<S::Error>> {
         self.check_poison()?;
         // Without room for the record the writes themselves still become durable; the record is for peers.
-        let recorded = !self.progress_moved || self.record_progress().is_ok();
+        let recorded = !self.is_record_due() || self.record_progress().is_ok();
         let applied = if recorded { self.progress.applied().clone() } else { self.durable.clone() };
         Ok(PersistMark { commit: self.outbox.commits(), applied })
     }
@@ -240,7 +243,7 @@ impl<S: Storage> Replica<S> {
     /// Whether a persist would do anything.
     #[must_use]
     pub fn needs_persist(&self) -> bool {
-        self.progress_moved || !self.outbox.is_all_persisted()
+        self.is_record_due() || !self.outbox.is_all_persisted()
     }
 
     /// Whether a persist failed, so that the replica has to be opened anew.
@@ -253,11 +256,17 @@ impl<S: Storage> Replica<S> {
         if self.outbox.is_poisoned() { Err(ReplicaError::Poisoned) } else { Ok(()) }
     }
 
+    fn is_record_due(&self) -> bool {
+        let next = self.recorded_hlc.millis().plus(self.config.status_every_ms);
+        self.progress_moved || self.clock.last().millis() >= next
+    }
+
     fn record_progress(&mut self) -> Result<(), ReplicaError<S::Error>> {
         let commit = Commit { metadata: vec![self.progress_record()], ..Commit::default() };
         self.storage.commit(commit)?;
         self.outbox.count_commit();
         self.progress_moved = false;
+        self.recorded_hlc = self.clock.last();
         Ok(())
     }
 

@@ -51,6 +51,8 @@ impl<S: Storage> Replica<S> {
             self.counts.expired += 1;
             told.push((kind, key, Some(state)));
         }
+        // A crash does not take the time back at which these ended.
+        self.progress_moved |= !told.is_empty();
         self.tell_together(told);
         Ok(())
     }

@@ -85,6 +85,7 @@ impl<S: Storage> Replica<S> {
             durable: progress.applied().clone(),
             progress,
             progress_moved: false,
+            recorded_hlc: last,
             standing: if joins { Standing::joining() } else { Standing::Serving },
             sweep: Sweep::new(now.max(last.millis())),
             storage,

@@ -208,19 +208,24 @@ impl<S: Storage> Replica<S> {
         let Some((_, held)) = self.quarantine.held.iter().find(|(other, _)| *other == number).cloned() else {
             return Err(Refused::TooMany { keys: 0, max: 0 });
         };
+        let may_write = |entry: &&Entry| self.rules.may_write(&self.config.node, entry.key.namespace());
+        if let Some(foreign) = held.entries.iter().find(|entry| !may_write(entry)) {
+            return Err(Refused::Namespace(foreign.key.clone()));
+        }
         let latest = now.plus(self.config.ahead_max_ms);
         let hlc = self.clock.tick(now, Hlc::default());
-        let mut changes = Vec::new();
+        let mut merged = Merged::default();
         for (seq, Entry { key, .. }) in (self.seq + 1..).zip(held.entries) {
             let state = self.quarantine.joined(&key);
             let before = self.storage.state(&key).map_err(Refused::Storage)?;
             let dot = Dot { origin: self.origin.clone(), seq };
-            let after = restamped(before.as_deref(), &state, &dot, hlc, latest)
+            let (after, lost) = restamped(before.as_deref(), &state, &dot, hlc, latest)
                 .map_err(|error| Refused::Write { key: key.clone(), error })?;
-            changes.push(Change { key, before, after: Some(std::sync::Arc::new(after)) });
+            merged.lost.extend(lost.into_iter().map(|cell| (key.clone(), cell)));
+            merged.changes.push(Change { key, before, after: Some(std::sync::Arc::new(after)) });
         }
         let records = self.records_without(number);
-        let written = self.commit_numbered(now, hlc, changes, records).map_err(Refused::Storage)?;
+        let written = self.commit_numbered(now, hlc, merged, records).map_err(Refused::Storage)?;
         self.forget_held(number);
         Ok(written)
     }
@@ -239,8 +244,15 @@ impl<S: Storage> Replica<S> {
     }
 }
 
-/// What is there and what is held as one, with the cells that are ahead as if written now by `dot`.
-fn restamped(own: Option<&State>, held: &State, dot: &Dot, hlc: Hlc, latest: Millis) -> Result<State, WriteError> {
+/// What is there and what is held as one, with the cells that are ahead as if written now by `dot`; and those that
+/// stand behind.
+fn restamped(
+    own: Option<&State>,
+    held: &State,
+    dot: &Dot,
+    hlc: Hlc,
+    latest: Millis,
+) -> Result<(State, Vec<Cell>), WriteError> {
     let is_ahead = |cell: &Cell| cell.hlc.millis() > latest;
     if held.cells().iter().filter(|cell| is_ahead(cell)).any(|cell| matches!(cell.body, Body::Count { .. })) {
         return Err(WriteError::IsCounter);
@@ -249,11 +261,38 @@ fn restamped(own: Option<&State>, held: &State, dot: &Dot, hlc: Hlc, latest: Mil
     Ok(with_anew(&base, held.cells().iter().filter(|cell| is_ahead(cell)), dot, hlc))
 }
 
-/// The state with these cells as if written by `dot`; of several of one part the latest, as they get one number.
-pub(super) fn with_anew<'a>(base: &State, cells: impl Iterator<Item = &'a Cell>, dot: &Dot, hlc: Hlc) -> State {
-    let mut anew: Vec<&Cell> = cells.collect();
-    anew.sort_by(|a, b| a.part.cmp(&b.part).then_with(|| b.succession(a)));
-    anew.dedup_by(|later, earlier| later.part == earlier.part);
-    let anew = anew.into_iter().map(|cell| Cell { dot: dot.clone(), hlc, ..cell.clone() });
-    State::new(base.context().clone(), base.cells().iter().cloned().chain(anew).collect()).with(dot)
+/// The state with these cells as if written by `dot`. As they get one number, shares of a counter become one, and of
+/// several values of one part it is the latest; the others are returned.
+pub(super) fn with_anew<'a>(
+    base: &State,
+    cells: impl Iterator<Item = &'a Cell>,
+    dot: &Dot,
+    hlc: Hlc,
+) -> (State, Vec<Cell>) {
+    let mut cells: Vec<&Cell> = cells.collect();
+    cells.sort_by(|a, b| a.part.cmp(&b.part).then_with(|| b.succession(a)));
+    let (mut anew, mut lost) = (base.cells().to_vec(), Vec::new());
+    for cell in cells {
+        let Some(last) = anew.last_mut().filter(|last| last.dot == *dot && last.part == cell.part) else {
+            anew.push(Cell { dot: dot.clone(), hlc, ..cell.clone() });
+            continue;
+        };
+        if !add_share(last, cell) {
+            lost.push(cell.clone());
+        }
+    }
+    (State::new(base.context().clone(), anew).with(dot), lost)
+}
+
+/// Adds one share of a counter to another; it then ends with the later. `false`: they are no shares.
+fn add_share(share: &mut Cell, other: &Cell) -> bool {
+    let (Body::Count { added, taken }, Body::Count { added: more, taken: less }) = (&mut share.body, &other.body)
+    else {
+        return false;
+    };
+    *added = added.saturating_add(*more);
+    *taken = taken.saturating_add(*less);
+    share.expires_at = share.expires_at.zip(other.expires_at).map(|(a, b)| a.max(b));
+    share.created_at = share.created_at.min(other.created_at);
+    true
 }

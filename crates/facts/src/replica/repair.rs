@@ -127,7 +127,7 @@ impl<S: Storage> Replica<S> {
         let mut merged = Merged::default();
         let mut collected = self.collected.clone();
         for key in absent {
-            let Some(change) = self.without_known(key, &floor)? else { continue };
+            let Some(change) = self.without_known(now, key, &floor)? else { continue };
             for cell in change.before.iter().flat_map(|before| before.cells()) {
                 if floor.covers(&cell.dot) {
                     collected.advance(&cell.dot.origin, cell.dot.seq);

@@ -166,7 +166,7 @@ impl<S: Storage> Replica<S> {
             let mut merged = Merged::default();
             let mut unknown = Vec::new();
             for key in absent {
-                merged.changes.extend(self.without_known(key, floor)?);
+                merged.changes.extend(self.without_known(now, key, floor)?);
                 unknown.push(key.clone());
             }
             self.apply(now, merged, Vec::new(), None)?;
@@ -178,37 +178,53 @@ impl<S: Storage> Replica<S> {
         }
     }
 
-    /// Of these keys, gives this node's values that the member had not applied new numbers and a new time.
+    /// Of these keys, gives this node's values and shares that the member had not applied new numbers and a new time.
     fn write_anew(&mut self, now: Millis, keys: Vec<FactKey>, floor: &VersionVector) -> Result<(), S::Error> {
         let node = self.config.node.clone();
+        let time = self.time(now);
         let is_own = |cell: &Cell| {
-            cell.dot.origin.node == node && matches!(cell.body, Body::Value(_)) && !floor.covers(&cell.dot)
+            // A share that has ended must not be added to one that has not.
+            let stands = match cell.body {
+                Body::Value(_) => true,
+                Body::Count { .. } => !cell.is_over(time),
+                Body::Tombstone => false,
+            };
+            cell.dot.origin.node == node && stands && !floor.covers(&cell.dot)
         };
         let hlc = self.clock.tick(now, Hlc::default());
-        let mut changes = Vec::new();
+        let mut merged = Merged::default();
         for key in keys {
             let Some(before) = self.storage.state(&key)? else { continue };
             if before.cells().iter().any(is_own) {
-                let dot = Dot { origin: self.origin.clone(), seq: self.seq + 1 + changes.len() as u64 };
+                let dot = Dot { origin: self.origin.clone(), seq: self.seq + 1 + merged.changes.len() as u64 };
                 let others = before.retaining(|cell| !is_own(cell));
-                let after = with_anew(&others, before.cells().iter().filter(|cell| is_own(cell)), &dot, hlc);
-                changes.push(Change { key, before: Some(before), after: Some(after.into()) });
+                let (after, lost) = with_anew(&others, before.cells().iter().filter(|cell| is_own(cell)), &dot, hlc);
+                merged.lost.extend(lost.into_iter().map(|cell| (key.clone(), cell)));
+                merged.changes.push(Change { key, before: Some(before), after: Some(after.into()) });
             }
         }
-        if changes.is_empty() {
+        if merged.changes.is_empty() {
             return Ok(());
         }
-        self.commit_numbered(now, hlc, changes, Vec::new()).map(drop)
+        self.commit_numbered(now, hlc, merged, Vec::new()).map(drop)
     }
 
     /// What becomes of a key that somebody has nothing of who applied all up to `floor`; `None` if nothing changes.
-    pub(super) fn without_known(&self, key: &FactKey, floor: &VersionVector) -> Result<Option<Change>, S::Error> {
+    pub(super) fn without_known(
+        &self,
+        now: Millis,
+        key: &FactKey,
+        floor: &VersionVector,
+    ) -> Result<Option<Change>, S::Error> {
         let Some(before) = self.storage.state(key)? else { return Ok(None) };
         let remaining: State = before.retaining(|cell| !floor.covers(&cell.dot));
         if remaining.cells().len() == before.cells().len() {
             return Ok(None);
         }
-        let after = (!remaining.cells().is_empty()).then(|| remaining.into());
+        // What stood behind a deletion does not come forward because the deletion is forgotten.
+        let (strategy, time) = (self.rules.strategy(key.namespace()), self.time(now));
+        let is_revived = strategy.is_over(&before, time) && !strategy.is_over(&remaining, time);
+        let after = (!remaining.cells().is_empty() && !is_revived).then(|| remaining.into());
         Ok(Some(Change { key: key.clone(), before: Some(before), after }))
     }
 

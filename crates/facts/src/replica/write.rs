@@ -129,7 +129,8 @@ impl<S: Storage> Replica<S> {
             staged.after = self.written(&staged.after, write, Stamp { dot, hlc, now: time, expires_at: None })?;
         }
         let change = |Staged { key, before, after }| Change { key, before, after: Some(Arc::new(after)) };
-        self.commit_numbered(now, hlc, staged.into_iter().map(change).collect(), Vec::new()).map_err(Refused::Storage)
+        let merged = Merged { changes: staged.into_iter().map(change).collect(), ..Merged::default() };
+        self.commit_numbered(now, hlc, merged, Vec::new()).map_err(Refused::Storage)
     }
 
     /// What is there of the keys, when this node may write them and they are as expected.
@@ -198,17 +199,16 @@ impl<S: Storage> Replica<S> {
         &mut self,
         now: Millis,
         hlc: Hlc,
-        changes: Vec<Change>,
+        merged: Merged,
         mut metadata: Vec<record::Record>,
     ) -> Result<Written, S::Error> {
-        let (first, last) = (self.seq + 1, self.seq + changes.len() as u64);
+        let (first, last) = (self.seq + 1, self.seq + merged.changes.len() as u64);
         let entry = |change: &Change| {
             let state = change.after.as_deref().cloned();
             state.map(|state| Entry { key: change.key.clone(), state })
         };
         let entries: Vec<Entry> =
-            if self.members.is_empty() { Vec::new() } else { changes.iter().filter_map(entry).collect() };
-        let merged = Merged { changes, ..Merged::default() };
+            if self.members.is_empty() { Vec::new() } else { merged.changes.iter().filter_map(entry).collect() };
         let origin = self.origin.clone();
         metadata.push(self.own_record(last, hlc));
         let numbers = Numbers { origin: &origin, first, last };

@@ -18,6 +18,7 @@ mod serve_decisions;
 mod serve_load;
 mod serve_refusals;
 mod serve_support;
+mod replica;
 mod simulation;
 mod store_crash;
 mod store_damage;

@@ -6,7 +6,8 @@ use weir_facts::{Cell, Commit, FactKey, Memory, Millis, Origin, Pattern, State, 
 #[derive(Debug)]
 pub struct Disk {
     pub memory: Memory,
-    pub is_full: bool,
+    /// For how many commits there is room.
+    pub room: Option<u64>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -15,7 +16,11 @@ pub struct Full;
 
 impl Disk {
     pub fn new() -> Disk {
-        Disk { memory: Memory::crashable(), is_full: false }
+        Disk { memory: Memory::crashable(), room: None }
+    }
+
+    pub fn is_full(&self) -> bool {
+        self.room == Some(0)
     }
 }
 
@@ -56,9 +61,10 @@ impl Storage for Disk {
     }
 
     fn commit(&mut self, commit: Commit) -> Result<(), Full> {
-        if self.is_full {
+        if self.is_full() {
             return Err(Full);
         }
+        self.room = self.room.map(|room| room - 1);
         sure(self.memory.commit(commit))
     }
 

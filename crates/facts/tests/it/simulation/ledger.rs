@@ -1,9 +1,9 @@
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    collections::{BTreeSet, HashMap, HashSet},
     fmt,
 };
 
-use weir_facts::{Body, Cell, Dot, FactKey, Found, NodeId, State, VersionVector};
+use weir_facts::{Body, Cell, Dot, FactKey, Found, State, VersionVector};
 
 /// What a client asked for, as it knows it itself.
 #[derive(Debug, Clone)]
@@ -19,7 +19,11 @@ pub enum Kind {
         added: Vec<u64>,
         removed: Vec<u64>,
     },
-    Count(u64),
+    /// What it added to a number.
+    Count {
+        by: i64,
+        expires_at: Option<u64>,
+    },
 }
 
 #[derive(Debug, Clone)]
@@ -32,7 +36,7 @@ pub struct Record {
     pub replaced: Vec<Dot>,
     /// All that its node knew.
     pub knew: VersionVector,
-    /// Whether its node had been removed: what it wrote then counts as written when it returned.
+    /// Whether its node was removed before others had it: it then counts as written when the node returns.
     pub is_outdated: bool,
 }
 
@@ -59,10 +63,10 @@ pub struct Ledger {
     pub records: Vec<Record>,
     /// Told as standing behind another write.
     pub lost: HashSet<Dot>,
-    /// What counters were when all agreed.
-    counted: BTreeMap<FactKey, u64>,
     /// By value, as a write may be written anew by a replica.
     puts: HashMap<(FactKey, u64), Dot>,
+    /// Keys whose held writes a person had written anew.
+    pub restamped: BTreeSet<FactKey>,
     pub judged: u64,
     pub acked: u64,
 }
@@ -89,15 +93,6 @@ impl Ledger {
         self.acked += 1;
     }
 
-    /// The node lost its disk: what nobody else has is gone, and nobody promised otherwise.
-    pub fn forfeit(&mut self, node: &NodeId, is_known_elsewhere: impl Fn(&Record) -> bool) {
-        for record in &mut self.records {
-            if record.dot.origin.node == *node && !is_known_elsewhere(record) {
-                record.acked = false;
-            }
-        }
-    }
-
     /// Fails unless what is there at the end is what the acknowledged writes make.
     pub fn judge(&mut self, now: u64, state: impl Fn(&FactKey) -> State, view: impl Fn(&FactKey) -> Option<Found>) {
         let keys: BTreeSet<FactKey> = self.records.iter().map(|record| record.key.clone()).collect();
@@ -106,34 +101,23 @@ impl Ledger {
             let records: Vec<&Record> = self.records.iter().filter(|record| record.key == *key).collect();
             let (state, found) = (state(key), view(key));
             match key.namespace() {
-                "count" => self.judge_count(key, &records, found.as_ref()),
+                "count" => judge_count(now, key, &records, found.as_ref()),
                 "set" => judge_set(key, &records, found.as_ref()),
                 _ => self.judge_register(now, key, &records, &state, found.is_some()),
             }
         }
-        for key in keys.iter().filter(|key| key.namespace() == "count") {
-            self.counted.insert(key.clone(), count_of(view(key).as_ref()));
-        }
         let stands = |record: &Record| match &record.kind {
-            Kind::Count(_) => false,
+            Kind::Count { .. } => false,
             Kind::Elements { .. } => true,
             Kind::Put { .. } | Kind::Delete => self.dots(&record.key, &state(&record.key)).contains(&record.dot),
         };
         let records: Vec<_> = self.records.iter().filter(|record| stands(record)).cloned().collect();
         self.records = settle(records, |key| elements_of(view(key).as_ref()));
+        for key in keys.iter().filter(|key| key.namespace() == "count") {
+            self.records.extend(shares(key, &state(key)));
+        }
         let standing: HashSet<Dot> = self.records.iter().map(|record| record.dot.clone()).collect();
         self.lost.retain(|dot| standing.contains(dot));
-    }
-
-    fn judge_count(&self, key: &FactKey, records: &[&Record], found: Option<&Found>) {
-        let before = self.counted.get(key).copied().unwrap_or(0);
-        let sum = |acked: bool| -> u64 {
-            let counts = records.iter().filter(|record| record.acked == acked);
-            counts.map(|record| if let Kind::Count(by) = record.kind { by } else { 0 }).sum()
-        };
-        let (least, most) = (before + sum(true), before + sum(true) + sum(false));
-        let count = count_of(found);
-        assert!((least..=most).contains(&count), "I2: {key} counts {count}, not {least} to {most}");
     }
 
     fn judge_register(&self, now: u64, key: &FactKey, records: &[&Record], state: &State, is_visible: bool) {
@@ -152,8 +136,10 @@ impl Ledger {
                 || is_replaced
                 || match record.kind {
                     Kind::Put { expires_at, .. } => expires_at.is_some_and(|end| end <= now),
+                    // What a person has written anew is a write that the deletion did not see.
+                    Kind::Delete if self.restamped.contains(key) => true,
                     Kind::Delete => !record.replaced.iter().any(|dot| standing.contains(dot)),
-                    Kind::Elements { .. } | Kind::Count(_) => false,
+                    Kind::Elements { .. } | Kind::Count { .. } => false,
                 };
             if is_ok {
                 fine.insert(&record.dot);
@@ -190,6 +176,37 @@ fn judge_denials(
             assert!(knew, "I2: {key}: {put} shows in spite of the denial {delete}");
         }
     }
+}
+
+/// Each addition counts for sure, or not, or perhaps: the sum has to be within.
+fn judge_count(now: u64, key: &FactKey, records: &[&Record], found: Option<&Found>) {
+    let bounds = |record: &&Record| {
+        let Kind::Count { by, expires_at } = record.kind else { return (0, 0) };
+        let after = |other: &&&Record| other.dot.origin == record.dot.origin && other.dot.seq > record.dot.seq;
+        let deletes: Vec<&&Record> = records
+            .iter()
+            .filter(|other| matches!(other.kind, Kind::Delete) && other.knew.covers(&record.dot))
+            .collect();
+        // The node's later additions that did not know of the deletion bring its whole share.
+        let holds = |delete: &&&Record| {
+            delete.acked && records.iter().filter(after).all(|other| other.knew.covers(&delete.dot))
+        };
+        // A share ends as a whole, with the last of its ends.
+        let end_of = |record: &Record| if let Kind::Count { expires_at, .. } = record.kind { expires_at } else { None };
+        let of_share = records.iter().filter(|other| other.dot.origin == record.dot.origin);
+        let last_end = of_share.filter_map(|other| end_of(other)).max();
+        let is_over = expires_at.is_some() && last_end.is_some_and(|end| end + 2_000 <= now);
+        if is_over || deletes.iter().any(holds) {
+            (0, 0)
+        } else if record.acked && deletes.is_empty() && expires_at.is_none_or(|end| end > now) {
+            (by, by)
+        } else {
+            (by.min(0), by.max(0))
+        }
+    };
+    let (least, most) = records.iter().map(bounds).fold((0, 0), |sum, next| (sum.0 + next.0, sum.1 + next.1));
+    let count = found.map_or(0, |found| found.value.as_i64().unwrap());
+    assert!((least..=most).contains(&count), "I2: {key} counts {count}, not {least} to {most}");
 }
 
 fn judge_set(key: &FactKey, records: &[&Record], found: Option<&Found>) {
@@ -233,6 +250,19 @@ pub fn elements_of(found: Option<&Found>) -> BTreeSet<u64> {
     members.into_iter().flatten().filter_map(serde_json::Value::as_u64).collect()
 }
 
-fn count_of(found: Option<&Found>) -> u64 {
-    found.and_then(|found| found.value.as_u64()).unwrap_or(0)
+/// The shares there are now, as if they had been counted then.
+fn shares(key: &FactKey, state: &State) -> Vec<Record> {
+    let share = |cell: &Cell| {
+        let Body::Count { added, taken } = cell.body else { return None };
+        Some(Record {
+            key: key.clone(),
+            kind: Kind::Count { by: added as i64 - taken as i64, expires_at: cell.expires_at.map(|end| end.0) },
+            dot: cell.dot.clone(),
+            acked: true,
+            replaced: Vec::new(),
+            knew: state.context().clone(),
+            is_outdated: false,
+        })
+    };
+    state.cells().iter().filter_map(share).collect()
 }

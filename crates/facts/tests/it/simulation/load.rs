@@ -7,6 +7,7 @@ use weir_facts::{Dot, FactKey, Operation, Precondition, Refused, Storage, WriteF
 use super::{
     ledger::{Kind, Ledger, Record, elements_of},
     node::Core,
+    rules::SECRET,
     world::World,
 };
 
@@ -37,6 +38,9 @@ impl World {
     }
 
     fn some_register(&mut self) -> FactKey {
+        if self.random.per_mille(40) {
+            return key(&format!("{SECRET}.k"));
+        }
         let namespace = ["lww", "deny", "many"][self.random.index(3)];
         key(&format!("{namespace}.k{}", self.random.below(KEYS)))
     }
@@ -52,11 +56,8 @@ impl World {
         }
         let ttl_ms = if self.random.per_mille(300) { self.random.between(500, 20_000) } else { 0 };
         let value = self.next_value();
-        let (now, clock) = (self.now, self.nodes[node].clock(self.now));
-        let time = self.nodes[node].core.as_ref().map_or(now, |core| core.time(clock).0);
-        let ttl = NonZeroU64::new(ttl_ms);
-        let kind = Kind::Put { value, expires_at: ttl.map(|ttl| time + ttl.get()) };
-        (Operation::Put { json: value.to_string().into(), ttl_ms: ttl }, kind)
+        let (ttl_ms, expires_at) = self.end(node, ttl_ms);
+        (Operation::Put { json: value.to_string().into(), ttl_ms }, Kind::Put { value, expires_at })
     }
 
     /// Two keys that are always written together.
@@ -76,7 +77,7 @@ impl World {
         self.write(node, writes.into());
     }
 
-    /// Different keys at once, some twice.
+    /// Different keys at once.
     fn write_many(&mut self, node: usize) {
         let mut writes: Vec<(FactKey, Operation, Kind)> = Vec::new();
         for _ in 0..self.random.between(2, 6) {
@@ -89,19 +90,37 @@ impl World {
         self.write(node, writes);
     }
 
+    /// Counts for good, or in a window of time; now and then begins anew.
     fn write_count(&mut self, node: usize) {
-        let key = key(&format!("count.k{}", self.random.below(2)));
-        let by = self.random.between(1, 9);
-        let operation = Operation::Increment { by: by as i64, ttl_ms: None };
-        self.write(node, vec![(key, operation, Kind::Count(by))]);
+        let is_window = self.random.per_mille(400);
+        let key = key(&format!("count.{}{}", if is_window { "w" } else { "k" }, self.random.below(2)));
+        if self.random.per_mille(60) {
+            return self.write(node, vec![(key, Operation::Delete, Kind::Delete)]);
+        }
+        let by = self.random.between(1, 12) as i64 - 3;
+        let ttl_ms = if is_window { self.random.between(500, 20_000) } else { 0 };
+        let (ttl_ms, expires_at) = self.end(node, ttl_ms);
+        self.write(node, vec![(key, Operation::Increment { by, ttl_ms }, Kind::Count { by, expires_at })]);
     }
 
-    /// Reads the set, adds or removes one, and writes it.
+    /// What a write on a node is told of its end, and when that is.
+    fn end(&self, node: usize, ttl_ms: u64) -> (Option<NonZeroU64>, Option<u64>) {
+        let clock = self.nodes[node].clock(self.now);
+        let time = self.nodes[node].core.as_ref().map_or(clock, |core| core.time(clock));
+        let ttl = NonZeroU64::new(ttl_ms);
+        (ttl, ttl.map(|ttl| time.0 + ttl.get()))
+    }
+
+    /// Reads the set, adds or removes one, and writes it; or deletes all that it read.
     fn write_set(&mut self, node: usize) {
         let key = key(&format!("set.k{}", self.random.below(2)));
         let clock = self.nodes[node].clock(self.now);
         let Some(Ok(found)) = self.nodes[node].core.as_ref().map(|core| core.get(clock, &key)) else { return };
         let mut elements = elements_of(found.as_ref());
+        if self.random.per_mille(60) {
+            let kind = Kind::Elements { added: Vec::new(), removed: elements.into_iter().collect() };
+            return self.write(node, vec![(key, Operation::Delete, kind)]);
+        }
         let removes = !elements.is_empty() && (elements.len() > 8 || self.random.per_mille(400));
         let (added, removed) = if removes {
             let at = self.random.index(elements.len());
@@ -121,6 +140,7 @@ impl World {
         let has_condition = writes.len() == 1 && self.random.per_mille(100);
         let is_stale = self.random.per_mille(300);
         let is_outdated = self.nodes[at].is_outdated;
+        let is_foreign = writes.iter().any(|(key, ..)| !self.rules.may_write(&self.nodes[at].name, key.namespace()));
         let Some(core) = &mut self.nodes[at].core else { return };
         let mut facts: Vec<WriteFact> = Vec::new();
         for (key, operation, _) in &writes {
@@ -131,10 +151,11 @@ impl World {
         }
         let before: Vec<_> = writes.iter().map(|(key, ..)| dots(&self.ledger, core, key)).collect();
         let knew = core.applied().clone();
-        let is_full = core.storage().is_full;
+        let is_full = core.storage().is_full();
         match core.write(clock, &facts) {
             Ok(written) => {
                 assert!(!(is_full || has_condition && is_stale), "a write was taken that could not be");
+                assert!(!is_foreign, "I7: n{at} took a write to {writes:?}");
                 let (origin, last) = written.cursor.iter().next().map(|(origin, seq)| (origin.clone(), seq)).unwrap();
                 let first = last + 1 - writes.len() as u64;
                 let mut numbers = Vec::new();
@@ -154,6 +175,10 @@ impl World {
             Err(Refused::Conflict { .. }) => {
                 assert!(has_condition && is_stale, "a version that was just read is refused");
                 self.seen.conflicting_versions += 1;
+            }
+            Err(Refused::Namespace(_)) => {
+                assert!(is_foreign, "a write was refused that was allowed");
+                self.seen.refused_namespaces += 1;
             }
             Err(Refused::Incomplete) => self.seen.incomplete += 1,
             Err(Refused::Poisoned) => {}

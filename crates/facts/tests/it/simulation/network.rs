@@ -33,6 +33,12 @@ pub struct Network {
     pub lost: u64,
     pub repeated: u64,
     pub strayed: u64,
+    /// Those that a slow peer delayed.
+    pub slowed: u64,
+    /// Those that were overtaken on their way.
+    pub reordered: u64,
+    /// The last one that came, of each pair.
+    arrived: BTreeMap<(usize, usize), u64>,
 }
 
 impl Network {
@@ -46,6 +52,7 @@ impl Network {
         for _ in 0..times {
             let mut delay = random.between(1, self.weather.delay_max.max(1));
             if self.slow.contains(&from) || self.slow.contains(&to) {
+                self.slowed += 1;
                 delay += random.between(500, 5_000);
             }
             if random.per_mille(self.weather.strayed) {
@@ -64,6 +71,10 @@ impl Network {
 
     pub fn pop(&mut self) -> Option<(usize, usize, Message)> {
         let Reverse((_, number)) = self.queue.pop()?;
-        self.messages.remove(&number)
+        let (from, to, message) = self.messages.remove(&number)?;
+        let last = self.arrived.entry((from, to)).or_default();
+        self.reordered += u64::from(number < *last);
+        *last = number.max(*last);
+        Some((from, to, message))
     }
 }

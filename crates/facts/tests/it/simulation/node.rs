@@ -21,6 +21,8 @@ pub struct Node {
     /// Removed by the others, and perhaps not aware of what they collected.
     pub is_outdated: bool,
     pub start: Start,
+    /// When it hears who the members are.
+    pub hears_at: u64,
     /// Commits that clients wait for, with the writes' numbers in the ledger.
     pub waiting: Vec<(CommitNumber, Vec<usize>)>,
 }
@@ -50,6 +52,7 @@ impl Node {
             persist_ms: 10,
             is_outdated: false,
             start: Start::Founding,
+            hears_at: u64::MAX,
             waiting: Vec::new(),
         }
     }
@@ -60,7 +63,7 @@ impl Node {
 
     pub fn open(&mut self, now: u64, rules: Arc<dyn Rules>, members: &[NodeId], random: &mut Random) {
         let Some(mut disk) = self.disk.take() else { return };
-        disk.is_full = false;
+        disk.room = None;
         let clock = self.clock(now);
         let config = config(&self.name, self.start);
         let core = Replica::open(disk, config, rules, members.to_vec(), random.next(), clock).unwrap();
@@ -68,18 +71,20 @@ impl Node {
         self.next_tick = now + random.between(1, 250);
     }
 
-    /// Loses the end of what was not persisted.
-    pub fn crash(&mut self, random: &mut Random) {
-        let Some(core) = self.core.take() else { return };
+    /// Loses the end of what was not persisted: so many commits.
+    pub fn crash(&mut self, random: &mut Random) -> usize {
+        let Some(core) = self.core.take() else { return 0 };
         let mut disk = core.into_storage();
         let unpersisted = disk.memory.unpersisted();
-        disk.memory.crash(random.index(unpersisted + 1));
+        let kept = random.index(unpersisted + 1);
+        disk.memory.crash(kept);
         self.down(disk);
+        unpersisted - kept
     }
 
     pub fn stop(&mut self) {
         let Some(core) = self.core.take() else { return };
-        if core.storage().is_full {
+        if core.storage().room.is_some() {
             self.core = Some(core);
             return;
         }

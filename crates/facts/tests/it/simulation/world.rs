@@ -3,14 +3,14 @@ use std::{
     sync::Arc,
 };
 
-use weir_facts::{Alarm, Counts, Effect, EventKind, FactKey, Hlc, Rules, State, VersionVector, message::Entry};
+use weir_facts::{Alarm, Counts, Effect, EventKind, FactKey, Hlc, Rules, Start, State, VersionVector, message::Entry};
 
 use super::{
     ledger::{Ledger, brief},
     network::{Network, Weather},
     node::Node,
     random::Random,
-    rules::Namespaces,
+    rules::{Namespaces, SECRET},
     subscribers::Subscriber,
 };
 
@@ -48,9 +48,13 @@ macro_rules! seen {
 }
 
 seen! {
-    rounds, writes, acks, judged, full, conflicting_versions, incomplete, clock_jumps, cuts, crashes, stops, removals,
-    lost_disks, failed_persists, attacks, refused, lost, repeated, strayed, caught_up, waits, resets, conflicts, collected,
-    expired, held, released, restamped, fetches, pulls, divergences, repaired, reads, dead_keys, behind,
+    // What goes wrong.
+    cuts, lost, repeated, reordered, strayed, clock_skews, clock_jumps, clocks_back, crashes, lost_tails, stops, full,
+    failed_persists, slowed, newcomers, removals, returns, lost_disks, attacks,
+    // What clients and replicas do.
+    rounds, writes, acks, judged, conflicting_versions, incomplete, refused_namespaces, refused, caught_up, waits,
+    resets, conflicts, collected, expired, held, released, restamped, fetches, pulls, divergences, repaired, reads,
+    dead_keys, behind,
 }
 
 pub struct World {
@@ -69,8 +73,6 @@ pub struct World {
     pub removed: BTreeSet<usize>,
     /// The last version that a node showed.
     pub versions: BTreeMap<(usize, FactKey), Hlc>,
-    /// Keys whose held writes were written anew.
-    pub restamped: BTreeSet<FactKey>,
     pub values: u64,
     pub is_calm: bool,
     pub has_faults: bool,
@@ -113,7 +115,6 @@ impl World {
             dead: BTreeSet::new(),
             removed: BTreeSet::new(),
             versions: BTreeMap::new(),
-            restamped: BTreeSet::new(),
             values: 0,
             is_calm: false,
             has_faults: false,
@@ -123,8 +124,20 @@ impl World {
             next_fault: START,
             next_subscriber: START,
         };
+        world.expect_newcomer();
         (0..world.nodes.len()).for_each(|node| world.open(node));
         world
+    }
+
+    /// Some of the time one of the nodes is none yet, and is taken in later.
+    fn expect_newcomer(&mut self) {
+        let last = self.nodes.len() - 1;
+        if last > 1 && self.random.per_mille(400) {
+            self.nodes[last].start = Start::Joining;
+            self.nodes[last].is_outdated = true;
+            self.removed.insert(last);
+            self.seen.newcomers += 1;
+        }
     }
 
     pub fn seen(&self) -> Seen {
@@ -132,7 +145,9 @@ impl World {
         self.nodes.iter().filter_map(|node| node.core.as_ref()).for_each(|core| seen.count(core.counts()));
         seen.acks = self.ledger.acked;
         seen.judged = self.ledger.judged;
-        (seen.lost, seen.repeated, seen.strayed) = (self.network.lost, self.network.repeated, self.network.strayed);
+        let Network { lost, repeated, strayed, slowed, reordered, .. } = self.network;
+        (seen.lost, seen.repeated, seen.strayed, seen.slowed, seen.reordered) =
+            (lost, repeated, strayed, slowed, reordered);
         seen
     }
 
@@ -172,7 +187,7 @@ impl World {
             self.nodes[node].offset = self.random.between(0, 200) as i64 - 100;
             self.nodes[node].persist_ms = 5;
             if let Some(core) = &mut self.nodes[node].core {
-                core.storage_mut().is_full = false;
+                core.storage_mut().room = None;
             }
             self.open(node);
         }
@@ -243,6 +258,10 @@ impl World {
             }
         }
         for node in 0..self.nodes.len() {
+            if self.nodes[node].hears_at <= self.now {
+                self.nodes[node].hears_at = u64::MAX;
+                self.settle_members(node);
+            }
             self.flush(node);
             if self.nodes[node].persisting.is_none() {
                 let now = self.now;
@@ -296,13 +315,15 @@ impl World {
         }
         let clock = self.nodes[node].clock(self.now);
         let Some(core) = &mut self.nodes[node].core else { return };
-        let may = |entry: &Entry| matches!(entry.key.namespace(), "lww" | "many");
+        let may = |entry: &Entry| matches!(entry.key.namespace(), "lww" | "many" | SECRET);
         let Some(held) = core.held().find(|held| held.entries.iter().all(may)) else { return };
         if core.restamp(clock, held.number).is_ok() {
             self.seen.restamped += 1;
             for entry in held.entries {
+                let may_write = self.rules.may_write(&self.nodes[node].name, entry.key.namespace());
+                assert!(may_write, "I7: n{node} wrote {} anew", entry.key);
                 self.dead.remove(&entry.key);
-                self.restamped.insert(entry.key);
+                self.ledger.restamped.insert(entry.key);
             }
         }
     }

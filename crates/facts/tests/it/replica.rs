@@ -1,0 +1,238 @@
+//! What a replica does, said one thing at a time. The simulation says the rest.
+
+use std::sync::Arc;
+
+use weir_facts::{
+    Config, Effect, FactKey, Memory, Millis, NodeId, Operation, Precondition, Refused, Replica, Rules, Strategy,
+    WriteFact, message::Message,
+};
+
+const NOW: Millis = Millis(1_800_000_000_000);
+
+#[derive(Debug)]
+struct Plain(Strategy);
+
+impl Rules for Plain {
+    fn strategy(&self, _: &str) -> &Strategy {
+        &self.0
+    }
+
+    fn may_write(&self, node: &NodeId, namespace: &str) -> bool {
+        namespace != "foreign" && (namespace != "private" || node.as_str() == "a")
+    }
+}
+
+fn node(name: &str) -> NodeId {
+    NodeId::new(name).unwrap()
+}
+
+fn replica(name: &str, storage: Memory, now: Millis) -> Replica<Memory> {
+    replica_under(Strategy::Lww, name, storage, now)
+}
+
+fn replica_under(strategy: Strategy, name: &str, storage: Memory, now: Millis) -> Replica<Memory> {
+    let rules = Arc::new(Plain(strategy));
+    let config = Config { grace_ms: 130_000, ..Config::new(node(name)) };
+    let members = ["a", "b"].map(node);
+    Replica::open(storage, config, rules, members, now.0 ^ u64::from(name.as_bytes()[0]), now).unwrap()
+}
+
+fn fact(text: &str, operation: Operation) -> WriteFact {
+    WriteFact { key: FactKey::new(text).unwrap(), operation, precondition: None }
+}
+
+fn put(key: &str, json: &str) -> WriteFact {
+    fact(key, Operation::Put { json: json.into(), ttl_ms: None })
+}
+
+/// What the replica wants sent, after a persist.
+fn sent(replica: &mut Replica<Memory>) -> Vec<Message> {
+    replica.persist().unwrap();
+    let message = |effect| match effect {
+        Effect::Send { message, .. } | Effect::Publish(message) => Some(message),
+        _ => None,
+    };
+    replica.effects().filter_map(message).collect()
+}
+
+fn exchange(a: &mut Replica<Memory>, b: &mut Replica<Memory>, now: Millis) {
+    for _ in 0..8 {
+        for message in sent(a) {
+            b.receive(now, &node("a"), message).unwrap();
+        }
+        for message in sent(b) {
+            a.receive(now, &node("b"), message).unwrap();
+        }
+    }
+}
+
+/// Time passes, long enough for what is over to be collected.
+fn wait(a: &mut Replica<Memory>, b: &mut Replica<Memory>, now: &mut Millis) {
+    for _ in 0..60 {
+        *now = now.plus(5_000);
+        a.tick(*now).unwrap();
+        b.tick(*now).unwrap();
+        exchange(a, b, *now);
+    }
+}
+
+fn value(replica: &Replica<Memory>, key: &str, now: Millis) -> Option<String> {
+    replica.get(now, &FactKey::new(key).unwrap()).unwrap().map(|found| found.value.to_string())
+}
+
+#[test]
+fn nothing_is_told_before_it_is_durable() {
+    let mut a = replica("a", Memory::new(), NOW);
+    a.write(NOW, &[put("k.x", "1")]).unwrap();
+    assert_eq!(value(&a, "k.x", NOW).as_deref(), Some("1"));
+    assert_eq!(a.effects().count(), 0);
+    a.persist().unwrap();
+    let told: Vec<Effect> = a.effects().collect();
+    assert!(matches!(told.as_slice(), [Effect::Event(_), Effect::Publish(_), Effect::Durable(_)]), "{told:?}");
+}
+
+#[test]
+fn after_a_failed_persist_nothing_is_told_at_all() {
+    let mut a = replica("a", Memory::new(), NOW);
+    a.write(NOW, &[put("k.x", "1")]).unwrap();
+    let mark = a.begin_persist().unwrap();
+    a.persist_failed();
+    a.persisted(mark);
+    assert_eq!(a.effects().count(), 0);
+    assert!(matches!(a.write(NOW, &[put("k.x", "2")]), Err(Refused::Poisoned)));
+}
+
+#[test]
+fn a_clean_stop_keeps_the_name_and_a_crash_does_not() {
+    let mut a = replica("a", Memory::crashable(), NOW);
+    a.write(NOW, &[put("k.x", "1")]).unwrap();
+    let origin = a.origin().clone();
+    let a = replica("a", a.stop().unwrap(), NOW.plus(1));
+    assert_eq!(*a.origin(), origin);
+    let a = replica("a", a.into_storage(), NOW.plus(2));
+    assert_ne!(*a.origin(), origin);
+    assert_eq!(a.applied().get(&origin), 1);
+}
+
+#[test]
+fn several_writes_of_one_key_count_as_one() {
+    let mut a = replica("a", Memory::new(), NOW);
+    let written =
+        a.write(NOW, &[put("k.x", "1"), fact("k.x", Operation::Delete), put("k.x", "3"), put("k.y", "4")]).unwrap();
+    assert_eq!(value(&a, "k.x", NOW).as_deref(), Some("3"));
+    assert_eq!(written.cursor.get(a.origin()), 2);
+}
+
+#[test]
+fn a_write_is_refused_as_a_whole() {
+    let mut a = replica("a", Memory::new(), NOW);
+    let version = a.write(NOW, &[put("k.x", "1")]).unwrap().version;
+    let mut check = |second: WriteFact, expected: &str| {
+        let error = a.write(NOW, &[put("k.x", "2"), second]).unwrap_err();
+        assert!(error.to_string().contains(expected), "{error}");
+        assert_eq!(value(&a, "k.x", NOW).as_deref(), Some("1"));
+    };
+    check(put("k.y", "{"), "not JSON");
+    check(put("foreign.y", "1"), "may not write");
+    check(fact("k.y", Operation::Increment { by: 1, ttl_ms: None }), "does not count");
+    check(put("k.y", &format!("\"{}\"", "x".repeat(1 << 20))), "bytes");
+    let with = |key: &str, version| WriteFact { precondition: Precondition::if_version(version), ..put(key, "5") };
+    check(with("k.x", 0), "not at the one expected");
+    check(with("k.y", version.as_u64()), "not at the one expected");
+    a.write(NOW, &[with("k.x", version.as_u64()), with("k.y", 0)]).unwrap();
+}
+
+#[test]
+fn what_is_held_is_written_anew_only_where_this_node_may_write() {
+    let (mut a, mut b) = (replica("a", Memory::new(), NOW), replica("b", Memory::new(), NOW));
+    let ahead = NOW.plus(600_000);
+    a.write(ahead, &[put("private.x", "1")]).unwrap();
+    a.write(ahead, &[put("k.x", "2")]).unwrap();
+    sent(&mut a).into_iter().for_each(|message| b.receive(NOW, &node("a"), message).unwrap());
+    let held: Vec<u64> = b.held().map(|held| held.number).collect();
+    assert_eq!(held.len(), 2);
+    assert!(matches!(b.restamp(NOW, held[0]), Err(Refused::Namespace(_))));
+    assert_eq!(b.held().count(), 2);
+    b.restamp(NOW, held[1]).unwrap();
+    assert_eq!(value(&b, "k.x", NOW).as_deref(), Some("2"));
+}
+
+#[test]
+fn a_late_message_does_not_bring_back_what_was_collected() {
+    let (mut a, mut b) = (replica("a", Memory::new(), NOW), replica("b", Memory::new(), NOW));
+    a.write(NOW, &[put("k.x", "1")]).unwrap();
+    let late = sent(&mut a);
+    late.iter().for_each(|message| b.receive(NOW, &node("a"), message.clone()).unwrap());
+    a.write(NOW.plus(10), &[fact("k.x", Operation::Delete)]).unwrap();
+    let mut now = NOW;
+    wait(&mut a, &mut b, &mut now);
+    for replica in [&a, &b] {
+        assert_eq!(replica.counts().collected, 1, "{:?}", replica.counts());
+    }
+    // By the way of a page, as numbers that were seen are not looked at twice.
+    let Some(Message::Write(write)) = late.into_iter().next() else { panic!("no write") };
+    let page = weir_facts::message::Page {
+        after: 0,
+        position: 0,
+        last: 1,
+        through: Some(1),
+        origin: write.origin,
+        entries: write.entries,
+    };
+    b.receive(now, &node("a"), Message::Page(page)).unwrap();
+    assert_eq!(value(&b, "k.x", now), None);
+    assert_eq!(b.storage().unpersisted(), 0);
+}
+
+/// What it counted while it was away has an older time than the deletion that is forgotten.
+#[test]
+fn what_a_node_counted_while_it_was_away_comes_after_what_was_collected() {
+    let (mut a, mut b) = (
+        replica_under(Strategy::Counter, "a", Memory::new(), NOW),
+        replica_under(Strategy::Counter, "b", Memory::new(), NOW),
+    );
+    let add = |by| fact("k.x", Operation::Increment { by, ttl_ms: None });
+    let mut now = NOW;
+    a.remove_member(&node("b")).unwrap();
+    // It counts under two names, so that it has two shares.
+    b.write(NOW, &[add(3)]).unwrap();
+    b.persist().unwrap();
+    let mut b = replica_under(Strategy::Counter, "b", b.into_storage(), NOW.plus(1));
+    b.write(NOW.plus(1), &[add(4)]).unwrap();
+    b.persist().unwrap();
+    drop(b.effects());
+    a.write(NOW.plus(2), &[add(1)]).unwrap();
+    let version = a.write(NOW.plus(10), &[fact("k.x", Operation::Delete)]).unwrap().version;
+    for _ in 0..60 {
+        now = now.plus(5_000);
+        a.tick(now).unwrap();
+        a.persist().unwrap();
+    }
+    assert_eq!(a.counts().collected, 1);
+    a.add_member(&node("b")).unwrap();
+    wait(&mut a, &mut b, &mut now);
+    for replica in [&a, &b] {
+        let found = replica.get(now, &FactKey::new("k.x").unwrap()).unwrap().unwrap();
+        assert_eq!(found.value, 7);
+        assert!(found.version > version, "{} after {version}", found.version);
+    }
+}
+
+#[test]
+fn receiving_keeps_up_with_bulk() {
+    let entries = if cfg!(debug_assertions) { 2_000 } else { 100_000 };
+    let check = |batch: usize, entries: usize| {
+        let (mut a, mut b) = (replica("a", Memory::new(), NOW), replica("b", Memory::new(), NOW));
+        let json = format!("{{\"approvers\":[\"{}\"]}}", "x".repeat(150));
+        let writes: Vec<WriteFact> = (0..entries).map(|number| put(&format!("k.n{number}"), &json)).collect();
+        writes.chunks(batch).for_each(|writes| drop(a.write(NOW, writes).unwrap()));
+        let messages = sent(&mut a);
+        let begin = std::time::Instant::now();
+        messages.into_iter().for_each(|message| b.receive(NOW, &node("a"), message).unwrap());
+        let rate = entries as f64 / begin.elapsed().as_secs_f64();
+        println!("{batch} keys a message: {rate:.0} entries a second");
+        assert_eq!(b.root().1, a.root().1);
+    };
+    check(1, entries);
+    check(100, entries);
+}
