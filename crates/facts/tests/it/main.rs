@@ -10,6 +10,11 @@
 )]
 
 mod node_writes;
+mod peers_cuts;
+mod peers_latecomers;
+mod peers_links;
+mod peers_refusals;
+mod peers_support;
 mod protocol_executor;
 mod protocol_fuzz;
 mod protocol_transcripts;
