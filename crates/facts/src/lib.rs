@@ -3,7 +3,7 @@
 //!
 //! The core is plain functions and types that read no clock, file, socket or random number, so that a simulation can run
 //! them for years of bad luck: states and strategies, [`Replica`], [`protocol`] and tokens. [`FactStore`] keeps a
-//! replica's states on disk; a [`Node`] runs a replica on threads of its own, and a [`Server`] gives it sockets.
+//! replica's states on disk; a [`Node`] runs a replica on threads of its own, a [`Server`] gives it sockets, and [`Peers`] link it with others.
 //!
 //! Invariants:
 //! - A write is numbered without gaps by its origin, and no number means two writes.
@@ -16,6 +16,7 @@ mod key;
 mod memory;
 pub mod message;
 mod node;
+mod peers;
 pub mod protocol;
 mod replica;
 mod seal;
@@ -32,8 +33,13 @@ pub use self::{
     key::{FactKey, InvalidKey, KEY_BYTES_MAX, Pattern},
     memory::Memory,
     node::{
-        Acknowledge, Applied, From as SubscribeFrom, Health, Namespaces, News, Node, NodeConfig, NodeError,
-        NodeOpenError, Subscription, Told, Work,
+        Acknowledge, Agreement, Alarms, Applied, From as SubscribeFrom, Health, Joining, Lag, MemberStatus,
+        MessagePlane, Namespaces, News, Node, NodeConfig, NodeError, NodeOpenError, PeerMessage, Repaired, Replication,
+        Subscription, Told, Work,
+    },
+    peers::{
+        BrokerStatus, CertificateError, Credentials, GossipConfig, InvalidPlaneName, PeerStatus, Peers, PeersConfig,
+        PeersError, PeersStatus, PlaneName, create_plane_authority, issue_certificate,
     },
     replica::{
         Alarm, CatchUp, Caught, CommitNumber, Config, Counts, Cursor, Effect, Event, EventKind, EventNumber, Fact,

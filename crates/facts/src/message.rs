@@ -18,7 +18,7 @@ pub struct Entry {
 
 /// May be lost, repeated, delayed and reordered. The receiver has to know from which node it is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "type", rename_all = "kebab-case")]
+#[serde(rename_all = "kebab-case")]
 pub enum Message {
     /// To all, from the node that wrote.
     Write(Write),

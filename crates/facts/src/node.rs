@@ -5,14 +5,18 @@
 //! - Nobody waits for the disk but who asked to: the writer goes on applying while a group of commits becomes durable.
 //! - What is acknowledged as durable, and what subscribers are told, was made durable before.
 //! - What clients can make wait here is bounded, in number and in bytes: what is beyond is refused as overload.
-//! - Nothing that reads or subscribes can stop the writer.
+//! - Nothing that reads or subscribes can stop the writer, nor can who carries messages to other nodes.
 
+mod alarms;
+mod exchange;
 mod hub;
 mod job;
 mod mailbox;
 mod namespaces;
 mod opening;
+mod plane;
 mod reading;
+mod replication;
 mod subscription;
 mod writer;
 
@@ -31,10 +35,13 @@ use parking_lot::{Mutex, RwLock};
 use tokio::sync::oneshot;
 
 pub use self::{
+    alarms::Alarms,
     hub::Told,
     job::{Acknowledge, Applied, NodeError, Work},
     namespaces::Namespaces,
     opening::NodeOpenError,
+    plane::{MessagePlane, PeerMessage},
+    replication::{Agreement, Joining, Lag, MemberStatus, Repaired, Replication},
     subscription::{From, News, Subscription},
 };
 use self::{
@@ -42,6 +49,7 @@ use self::{
     mailbox::Mailbox,
 };
 use crate::{
+    causality::NodeId,
     clock::Millis,
     protocol::{Ack, BATCH_MAX},
     replica::{Config, Cursor, Rules},
@@ -54,10 +62,15 @@ pub struct NodeConfig {
     pub store: Settings,
     pub replica: Config,
     pub namespaces: Namespaces,
+    /// The other nodes, as far as they are known before they are heard of: nothing is forgotten that one of them may
+    /// lack. Used when none are recorded.
+    pub members: Vec<NodeId>,
     /// Most requests that wait for the writer.
     pub queue_requests: usize,
     /// Most bytes of keys and values that wait for the writer.
     pub queue_bytes: usize,
+    /// Most bytes of other nodes' messages that wait for the writer; those who bring more wait.
+    pub delivered_bytes: usize,
     /// Requests that the writer applies before it looks what else there is.
     pub group_max: usize,
     /// How long a request may take before it is answered with a timeout. One that was not begun is then not done; one
@@ -79,8 +92,10 @@ impl NodeConfig {
             store,
             replica,
             namespaces: Namespaces::default(),
+            members: Vec::new(),
             queue_requests: 16_384,
             queue_bytes: 64 << 20,
+            delivered_bytes: 8 << 20,
             group_max: 256,
             request_timeout: Duration::from_secs(30),
             tick: Duration::from_millis(100),
@@ -100,7 +115,7 @@ pub struct Health {
     /// Requests that wait for the writer.
     pub queued: usize,
     /// Alarms of the replica since the start.
-    pub alarms: u64,
+    pub alarms: Alarms,
 }
 
 /// What the writer and the readers have in common.
@@ -113,7 +128,9 @@ struct Shared {
     is_serving: AtomicBool,
     /// All of it shows to readers.
     seen: RwLock<Arc<Cursor>>,
-    alarms: AtomicU64,
+    alarms: alarms::AlarmCounters,
+    /// Who carries messages to other nodes.
+    plane: RwLock<Option<Arc<dyn MessagePlane>>>,
     failure: Mutex<Option<String>>,
     request_timeout: Duration,
     subscriber_events: usize,
@@ -163,9 +180,6 @@ impl Node {
     /// Hands work to the writer in the order of the calls, and has `done` called once with what came of it, on the
     /// writer's thread, so it must not wait for anything.
     pub fn submit(&self, work: Work, ack: Ack, done: Acknowledge) {
-        if let Ack::Replicated(wanted) = ack {
-            return done(Err(NodeError::NoPeers { wanted }));
-        }
         let deadline = Instant::now() + self.0.shared.request_timeout;
         let bytes = work.bytes();
         self.0.shared.mailbox.push(Command::Write(Job { work, ack, deadline, done }), bytes);
@@ -200,7 +214,7 @@ impl Node {
             is_serving: self.is_serving(),
             failure: shared.failure.lock().clone(),
             queued: shared.mailbox.len(),
-            alarms: shared.alarms.load(Ordering::Relaxed),
+            alarms: shared.alarms.read(),
         }
     }
 

@@ -31,6 +31,7 @@ mod write;
 
 use std::{collections::BTreeMap, sync::Arc};
 
+pub(crate) use self::pull::size_of;
 use self::{
     collect::Sweep, digest::Digest, effect::Outbox, members::Members, progress::Progress, pull::Pulling,
     quarantine::Quarantine, sync::Standing,

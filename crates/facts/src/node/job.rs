@@ -4,8 +4,12 @@ use std::{fmt, time::Instant};
 
 use tokio::sync::oneshot;
 
-use super::hub::Listening;
+use super::{
+    hub::Listening,
+    replication::{Repaired, Replication},
+};
 use crate::{
+    causality::NodeId,
     clock::Hlc,
     key::Pattern,
     protocol::Ack,
@@ -62,8 +66,16 @@ pub enum NodeError {
     #[error("this node is not complete yet: it is fetching all facts")]
     Incomplete,
     /// Nothing was written.
-    #[error("`replicated:{wanted}` needs {wanted} other nodes and this one has none: ask for `durable`")]
-    NoPeers { wanted: u8 },
+    #[error("`replicated:{wanted}` needs {wanted} other nodes and this one has {members}: ask for less, or `durable`")]
+    NoPeers { wanted: u8, members: usize },
+    /// It is written, durable here, and on its way.
+    #[error("durable on this node and on {have} of the {wanted} others asked for, which did not confirm in time")]
+    NotReplicated { wanted: u8, have: usize },
+    /// A node that is there would be taken in again at once.
+    #[error("node `{0}` is connected: stop it before it is removed")]
+    StillConnected(NodeId),
+    #[error("node `{0}` is no member")]
+    NoMember(NodeId),
     #[error(transparent)]
     Refused(Refused<StoreError>),
     #[error(transparent)]
@@ -89,7 +101,20 @@ pub(super) enum Command {
     /// Answered once all that readers saw when it was read is durable, with the cursor of then.
     Barrier(oneshot::Sender<Result<Cursor, NodeError>>),
     CatchUp(Box<CatchingUp>),
+    /// Takes a node in, so that its messages count.
+    Admit(NodeId, Answer<()>),
+    Remove(NodeId, Answer<()>),
+    /// Tells all members at once where this node stands.
+    Announce,
+    /// Has statuses exchanged; writes anew, if that is wanted, what is held.
+    Repair {
+        restamp: bool,
+        answer: Answer<Repaired>,
+    },
+    Replication(Answer<Replication>),
 }
+
+pub(super) type Answer<T> = oneshot::Sender<Result<T, NodeError>>;
 
 /// A subscriber that wants the next of what it missed; when that was all, it is told live events from there.
 pub(super) struct CatchingUp {
@@ -115,6 +140,10 @@ impl Command {
             Command::Write(job) => (job.done)(Err(error)),
             Command::Barrier(reply) => drop(reply.send(Err(error))),
             Command::CatchUp(catching) => drop(catching.reply.send(Err(error))),
+            Command::Admit(_, answer) | Command::Remove(_, answer) => drop(answer.send(Err(error))),
+            Command::Announce => {}
+            Command::Repair { answer, .. } => drop(answer.send(Err(error))),
+            Command::Replication(answer) => drop(answer.send(Err(error))),
         }
     }
 }
@@ -125,6 +154,11 @@ impl fmt::Debug for Command {
             Command::Write(_) => "Write",
             Command::Barrier(_) => "Barrier",
             Command::CatchUp(_) => "CatchUp",
+            Command::Admit(..) => "Admit",
+            Command::Remove(..) => "Remove",
+            Command::Announce => "Announce",
+            Command::Repair { .. } => "Repair",
+            Command::Replication(_) => "Replication",
         })
     }
 }

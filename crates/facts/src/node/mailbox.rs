@@ -1,23 +1,44 @@
-//! What waits for the writer: bounded requests, and beside them the little that may not wait behind these.
+//! What waits for the writer: bounded requests, bounded messages of other nodes, and beside them the little that may not
+//! wait behind these.
 
-use std::{collections::VecDeque, time::Instant};
+use std::{collections::VecDeque, sync::Arc, time::Instant};
 
 use parking_lot::{Condvar, Mutex};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::job::{Command, NodeError};
-use crate::{node::hub::ListenerId, replica::PersistMark, store::StoreError};
+use super::{
+    job::{Command, NodeError},
+    plane::PeerMessage,
+};
+use crate::{causality::NodeId, node::hub::ListenerId, replica::PersistMark, store::StoreError};
+
+/// Messages of other nodes that are taken at once, so that clients do not wait long behind them.
+const MESSAGES_AT_ONCE: usize = 64;
+/// What room is counted in.
+const ROOM_UNIT: usize = 1 << 10;
+
+/// A message of another node, which keeps its room until the writer has done with it.
+pub(super) struct Delivered {
+    pub(super) from: NodeId,
+    pub(super) message: PeerMessage,
+    _room: OwnedSemaphorePermit,
+}
 
 pub(super) struct Mailbox {
     inside: Mutex<Inside>,
     wake: Condvar,
     requests_max: usize,
     bytes_max: usize,
+    /// For messages of other nodes. Those who wait for it get it in turn.
+    room: Arc<Semaphore>,
+    room_max: usize,
 }
 
 #[derive(Default)]
 struct Inside {
     commands: VecDeque<(Command, usize)>,
     bytes: usize,
+    messages: VecDeque<Delivered>,
     persisted: Option<Persisted>,
     /// Subscribers that are gone. As many as there were at most.
     gone: Vec<ListenerId>,
@@ -30,6 +51,7 @@ pub(super) type Persisted = (PersistMark, Result<(), StoreError>);
 /// What the writer takes at once.
 #[derive(Default)]
 pub(super) struct Taken {
+    pub(super) messages: Vec<Delivered>,
     pub(super) commands: Vec<Command>,
     pub(super) persisted: Option<Persisted>,
     pub(super) gone: Vec<ListenerId>,
@@ -38,8 +60,26 @@ pub(super) struct Taken {
 }
 
 impl Mailbox {
-    pub(super) fn new(requests_max: usize, bytes_max: usize) -> Mailbox {
-        Mailbox { inside: Mutex::default(), wake: Condvar::new(), requests_max, bytes_max }
+    pub(super) fn new(requests_max: usize, bytes_max: usize, delivered_bytes: usize) -> Mailbox {
+        let room_max = (delivered_bytes / ROOM_UNIT).clamp(1, Semaphore::MAX_PERMITS.min(u32::MAX as usize));
+        let room = Arc::new(Semaphore::new(room_max));
+        Mailbox { inside: Mutex::default(), wake: Condvar::new(), requests_max, bytes_max, room, room_max }
+    }
+
+    /// Waits until there is room for a message of another node.
+    pub(super) async fn deliver(&self, from: NodeId, message: PeerMessage, bytes: usize) -> Result<(), NodeError> {
+        // One message finds room in an empty queue, however large it is.
+        let units = (bytes / ROOM_UNIT + 1).min(self.room_max);
+        let units = u32::try_from(units).unwrap_or(u32::MAX);
+        let room = Arc::clone(&self.room).acquire_many_owned(units).await.map_err(|_| NodeError::Stopped)?;
+        let mut inside = self.inside.lock();
+        if inside.is_closed {
+            return Err(NodeError::Stopped);
+        }
+        inside.messages.push_back(Delivered { from, message, _room: room });
+        drop(inside);
+        self.wake.notify_one();
+        Ok(())
     }
 
     /// Refuses the command when there is no room for it.
@@ -73,7 +113,12 @@ impl Mailbox {
     }
 
     pub(super) fn close(&self) {
-        self.inside.lock().is_closed = true;
+        let mut inside = self.inside.lock();
+        inside.is_closed = true;
+        // They are asked for again.
+        inside.messages.clear();
+        drop(inside);
+        self.room.close();
         self.wake.notify_one();
     }
 
@@ -84,7 +129,11 @@ impl Mailbox {
     /// Waits until there is something or `until` comes, and takes up to `max` requests.
     pub(super) fn take(&self, until: Instant, max: usize) -> Taken {
         let mut inside = self.inside.lock();
-        while inside.commands.is_empty() && inside.persisted.is_none() && !inside.is_closed {
+        while inside.commands.is_empty()
+            && inside.messages.is_empty()
+            && inside.persisted.is_none()
+            && !inside.is_closed
+        {
             if self.wake.wait_until(&mut inside, until).timed_out() {
                 break;
             }
@@ -93,7 +142,9 @@ impl Mailbox {
         let taken: Vec<(Command, usize)> = inside.commands.drain(..count).collect();
         let bytes: usize = taken.iter().map(|(_, bytes)| bytes).sum();
         inside.bytes = inside.bytes.saturating_sub(bytes);
+        let messages_count = MESSAGES_AT_ONCE.min(inside.messages.len());
         Taken {
+            messages: inside.messages.drain(..messages_count).collect(),
             commands: taken.into_iter().map(|(command, _)| command).collect(),
             persisted: inside.persisted.take(),
             gone: std::mem::take(&mut inside.gone),

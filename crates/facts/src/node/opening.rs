@@ -8,7 +8,7 @@ use std::{
 
 use parking_lot::{Mutex, RwLock};
 
-use super::{NodeConfig, Shared, mailbox::Mailbox, now, writer};
+use super::{NodeConfig, Shared, alarms::AlarmCounters, mailbox::Mailbox, now, writer};
 use crate::{
     replica::{OpenError, Replica, Rules, record},
     storage::{Commit, Storage},
@@ -38,15 +38,16 @@ pub(super) fn open(config: NodeConfig) -> Result<(Arc<Shared>, Vec<JoinHandle<()
     let (reader, syncer) = (store.reader(), store.syncer());
     let rules: Arc<dyn Rules> = Arc::new(config.namespaces);
     let incarnation = getrandom::u64().map_err(NodeOpenError::Random)?;
-    let replica = Replica::open(store, config.replica, Arc::clone(&rules), [], incarnation, now())?;
+    let replica = Replica::open(store, config.replica, Arc::clone(&rules), config.members, incarnation, now())?;
     let shared = Arc::new(Shared {
         rules,
         reader,
-        mailbox: Mailbox::new(config.queue_requests.max(1), config.queue_bytes),
+        mailbox: Mailbox::new(config.queue_requests.max(1), config.queue_bytes, config.delivered_bytes),
         clock: AtomicU64::new(0),
         is_serving: AtomicBool::new(replica.is_serving()),
         seen: RwLock::new(Arc::new(replica.cursor())),
-        alarms: AtomicU64::new(0),
+        alarms: AlarmCounters::default(),
+        plane: RwLock::new(None),
         failure: Mutex::new(None),
         request_timeout: config.request_timeout,
         subscriber_events: config.subscriber_events,
@@ -59,7 +60,14 @@ pub(super) fn open(config: NodeConfig) -> Result<(Arc<Shared>, Vec<JoinHandle<()
         .name("facts-disk".to_owned())
         .spawn(move || writer::make_durable(&begun, &syncer, &syncing.mailbox))
         .map_err(NodeOpenError::Thread)?;
-    let writer = writer::Writer::new(replica, Arc::clone(&shared), marks, config.tick, config.group_max.max(1));
+    let writer = writer::Writer::new(
+        replica,
+        Arc::clone(&shared),
+        marks,
+        config.tick,
+        config.group_max.max(1),
+        config.queue_requests.max(1),
+    );
     let writer =
         Builder::new().name("facts-writer".to_owned()).spawn(move || writer.run()).map_err(NodeOpenError::Thread)?;
     Ok((shared, vec![writer, disk]))

@@ -12,10 +12,13 @@ use std::{
 
 use super::{
     Shared,
+    alarms::AlarmLog,
+    exchange::{Exchange, Replicating},
     hub::Hub,
     job::{Applied, Begin, CatchingUp, CaughtUp, Command, Job, NodeError, Work},
-    mailbox::{Mailbox, Persisted},
+    mailbox::{Delivered, Mailbox, Persisted},
     now,
+    plane::PeerMessage,
 };
 use crate::{
     clock::Millis,
@@ -58,6 +61,8 @@ pub(super) struct Writer {
     published: CommitNumber,
     waiting: VecDeque<Waiting>,
     hub: Hub,
+    exchange: Exchange,
+    alarms: AlarmLog,
     tick: Duration,
     next_tick: Instant,
     group_max: usize,
@@ -83,8 +88,10 @@ impl Writer {
         marks: SyncSender<PersistMark>,
         tick: Duration,
         group_max: usize,
+        replicating_max: usize,
     ) -> Writer {
         Writer {
+            exchange: Exchange::new(Arc::clone(&shared), replica.durable().clone(), replicating_max),
             replica,
             shared,
             marks,
@@ -93,6 +100,7 @@ impl Writer {
             published: CommitNumber::default(),
             waiting: VecDeque::new(),
             hub: Hub::default(),
+            alarms: AlarmLog::default(),
             tick,
             next_tick: Instant::now(),
             group_max,
@@ -109,6 +117,9 @@ impl Writer {
                 self.follow_effects();
             }
             let now = now();
+            for delivered in taken.messages {
+                self.receive(now, delivered);
+            }
             for command in taken.commands {
                 self.apply(now, command);
             }
@@ -117,7 +128,7 @@ impl Writer {
             }
             self.follow_effects();
             self.begin_persist();
-            self.publish();
+            self.let_readers_know();
             if taken.is_last {
                 break;
             }
@@ -125,8 +136,8 @@ impl Writer {
         self.end();
     }
 
-    /// Lets readers know what they go by.
-    fn publish(&mut self) {
+    /// What they go by.
+    fn let_readers_know(&mut self) {
         self.shared.clock.store(self.replica.time(Millis(0)).0, Ordering::Release);
         self.shared.is_serving.store(self.replica.is_serving(), Ordering::Release);
         let last = self.replica.last_commit();
@@ -148,6 +159,24 @@ impl Writer {
                 (waiting.tell)(Err(NodeError::TimedOut));
             }
         }
+        self.exchange.give_up(Some(at));
+    }
+
+    fn receive(&mut self, now: Millis, delivered: Delivered) {
+        if let Err(error) = self.exchange.take(now, &mut self.replica, delivered) {
+            self.notice(&error);
+        }
+        self.answer_replicated();
+    }
+
+    fn answer_replicated(&mut self) {
+        let durable = self.replica.durable().get(self.replica.origin());
+        self.exchange.answer_replicated(durable);
+    }
+
+    /// Statuses go out with the next tick, which comes now.
+    fn tick_now(&mut self) {
+        self.next_tick = Instant::now();
     }
 
     fn apply(&mut self, now: Millis, command: Command) {
@@ -159,11 +188,30 @@ impl Writer {
                 self.when_durable(commit, move |outcome| drop(reply.send(outcome.map(|()| cursor))));
             }
             Command::CatchUp(catching) => self.catch_up(now, *catching),
+            Command::Admit(node, answer) => {
+                drop(answer.send(self.exchange.admit(&mut self.replica, &node)));
+                self.tick_now();
+            }
+            Command::Remove(node, answer) => drop(answer.send(self.exchange.remove(&mut self.replica, &node))),
+            Command::Announce => {
+                self.replica.hasten_statuses();
+                self.tick_now();
+            }
+            Command::Repair { restamp, answer } => {
+                drop(answer.send(Ok(self.exchange.repair(now, &mut self.replica, restamp))));
+                self.tick_now();
+            }
+            Command::Replication(answer) => drop(answer.send(Ok(self.exchange.replication(&self.replica)))),
         }
     }
 
     fn write(&mut self, now: Millis, job: Job) {
         let Job { work, ack, deadline, done } = job;
+        if let Ack::Replicated(wanted) = ack
+            && let Err(error) = self.exchange.check_wanted(&self.replica, wanted)
+        {
+            return done(Err(error));
+        }
         let outcome = match &work {
             Work::All(writes) => self.replica.write(now, writes).map(|written| applied(&written, writes.len())),
             Work::Each(writes) => self.write_each(now, writes),
@@ -174,7 +222,15 @@ impl Writer {
                 let tell = move |outcome: Result<(), NodeError>| done(outcome.map(|()| applied));
                 self.when_durable_until(commit, deadline, tell);
             }
-            Ok((applied, _)) => done(Ok(applied)),
+            Ok((applied, _)) => {
+                let seq = applied.cursor.as_ref().map(|cursor| cursor.applied.get(self.replica.origin()));
+                match (ack, seq) {
+                    (Ack::Replicated(wanted), Some(seq)) => {
+                        self.exchange.await_members(wanted, Replicating { seq, deadline, applied, done });
+                    }
+                    _ => done(Ok(applied)),
+                }
+            }
             Err(refused) => done(Err(self.refusal(refused))),
         }
     }
@@ -293,10 +349,15 @@ impl Writer {
     fn end_persist(&mut self, (mark, outcome): Persisted) {
         self.is_persisting = false;
         match outcome {
-            Ok(()) => self.replica.persisted(mark),
+            Ok(()) => {
+                self.replica.persisted(mark);
+                self.exchange.tell_durable(&self.replica);
+                self.answer_replicated();
+            }
             Err(error) => {
                 self.shared.fail(&error);
                 self.replica.persist_failed();
+                self.exchange.fail(&error.to_string());
                 for waiting in std::mem::take(&mut self.waiting) {
                     (waiting.tell)(Err(NodeError::Failed { reason: error.to_string() }));
                 }
@@ -316,11 +377,9 @@ impl Writer {
                     }
                 }
                 Effect::Event(event) => self.hub.tell(event),
-                Effect::Alarm(_) => {
-                    self.shared.alarms.fetch_add(1, Ordering::Relaxed);
-                }
-                // There are no members to hear of it.
-                Effect::Send { .. } | Effect::Publish(_) => {}
+                Effect::Alarm(alarm) => self.alarms.take(&self.shared.alarms, &alarm),
+                Effect::Send { to, message } => self.exchange.send(&to, PeerMessage::Replica(message)),
+                Effect::Publish(message) => self.exchange.publish(PeerMessage::Replica(message)),
             }
         }
     }
@@ -343,6 +402,7 @@ impl Writer {
         for waiting in std::mem::take(&mut self.waiting) {
             (waiting.tell)(Err(NodeError::Stopped));
         }
+        self.exchange.give_up(None);
         if self.replica.is_poisoned() {
             return;
         }

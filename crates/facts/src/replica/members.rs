@@ -159,6 +159,11 @@ impl<S: Storage> Replica<S> {
         Ok(())
     }
 
+    /// Has the next tick tell all members where this node stands, however lately it did.
+    pub fn hasten_statuses(&mut self) {
+        self.members.told_at = Millis(0);
+    }
+
     pub(super) fn send_statuses(&mut self, now: Millis) {
         let is_due = now < self.members.told_at || now >= self.members.told_at.plus(self.config.status_every_ms);
         if self.members.is_empty() || !is_due {

@@ -146,7 +146,7 @@ pub(super) fn by_commit(entries: Vec<Entry>) -> Vec<Vec<Entry>> {
 }
 
 /// About how many bytes it takes.
-pub(super) fn size_of(key: &FactKey, state: &State) -> usize {
+pub(crate) fn size_of(key: &FactKey, state: &State) -> usize {
     let cell_bytes = state.cells().iter().map(|cell| match &cell.body {
         Body::Value(json) => json.len() + 128,
         Body::Count { .. } | Body::Tombstone => 128,

@@ -39,6 +39,8 @@ pub(super) struct Session {
     from: NodeId,
     asked_at: Millis,
     after: Option<FactKey>,
+    /// That came so far.
+    keys: u64,
     /// What the member had applied and collected when it began.
     start: Option<(VersionVector, VersionVector)>,
 }
@@ -50,6 +52,15 @@ impl Standing {
 }
 
 impl<S: Storage> Replica<S> {
+    /// While everything is being fetched: from which member, and how many keys came; `None` while it looks for one.
+    #[must_use]
+    pub fn fetching(&self) -> Option<Option<(&NodeId, u64)>> {
+        match &self.standing {
+            Standing::Serving => None,
+            Standing::Fetching(session) => Some(session.as_ref().map(|session| (&session.from, session.keys))),
+        }
+    }
+
     /// Asks again, or another member, when no answer came.
     pub(super) fn continue_fetching(&mut self, now: Millis) {
         let patience = self.config.patience_ms;
@@ -66,7 +77,7 @@ impl<S: Storage> Replica<S> {
             return;
         }
         let number = self.clock.tick(now, Hlc::default()).as_u64();
-        let session = Session { number, from: from.clone(), asked_at: now, after: None, start: None };
+        let session = Session { number, from: from.clone(), asked_at: now, after: None, keys: 0, start: None };
         self.standing = Standing::Fetching(Some(session));
         self.counts.fetches += 1;
         let fetch = Message::Fetch(Fetch { session: number, after: None });
@@ -112,20 +123,22 @@ impl<S: Storage> Replica<S> {
             self.continue_fetching_from(now, from);
             return Ok(());
         }
+        let keys = part.entries.len() as u64;
         if !self.take_keys(now, from, part.after, part.through.as_ref(), part.entries, &floor)? {
             // Without room to hold what is ahead it would be lost: later, then.
             self.standing = Standing::Fetching(None);
             return Ok(());
         }
         match part.through {
-            Some(through) => self.ask_on(now, through, (floor, collected)),
+            Some(through) => self.ask_on(now, through, keys, (floor, collected)),
             None => self.finish_fetching(&floor, &collected)?,
         }
         Ok(())
     }
 
-    fn ask_on(&mut self, now: Millis, through: FactKey, start: (VersionVector, VersionVector)) {
+    fn ask_on(&mut self, now: Millis, through: FactKey, keys: u64, start: (VersionVector, VersionVector)) {
         let Standing::Fetching(Some(session)) = &mut self.standing else { return };
+        session.keys += keys;
         session.after = Some(through);
         session.start = Some(start);
         session.asked_at = now;

@@ -94,11 +94,13 @@ pub(super) fn failed(error: NodeError, entries: &[Entry], timeout_ms: u64) -> Pr
     match error {
         NodeError::Overloaded => ProtocolError::Overloaded { retry_after_ms: RETRY_AFTER_MS },
         NodeError::Stopped | NodeError::Incomplete => ProtocolError::Overloaded { retry_after_ms: RETRY_INCOMPLETE_MS },
-        NodeError::TimedOut => ProtocolError::Timeout { after_ms: timeout_ms },
+        NodeError::TimedOut | NodeError::NotReplicated { .. } => ProtocolError::Timeout { after_ms: timeout_ms },
         NodeError::NoPeers { .. } => ProtocolError::field("ack", error.to_string()),
         NodeError::Refused(refused) => refusal(refused, entries),
         NodeError::Storage(error) => storage(&error),
         NodeError::Failed { .. } => failure(),
+        // Nothing that clients ask for.
+        NodeError::StillConnected(_) | NodeError::NoMember(_) => ProtocolError::Internal,
     }
 }
 

@@ -47,9 +47,9 @@ pub struct Verdict {
 pub enum EvaluateError {
     #[error("there is no such policy")]
     NotFound,
-    /// Of the question.
-    #[error("`{field}` {detail}")]
-    Context { field: String, detail: String },
+    /// The question's context is not what the policy needs.
+    #[error("the context {0}")]
+    Context(String),
     #[error("{0}")]
     Failed(String),
 }
@@ -209,7 +209,7 @@ fn behind() -> ProtocolError {
 fn refusal(error: EvaluateError, policy: &str) -> ProtocolError {
     match error {
         EvaluateError::NotFound => ProtocolError::PolicyNotFound { path: policy.to_owned() },
-        EvaluateError::Context { field, detail } => ProtocolError::field(format!("context.{field}"), detail),
+        EvaluateError::Context(detail) => ProtocolError::field("context", detail),
         EvaluateError::Failed(detail) => ProtocolError::EvaluationFailed(detail),
     }
 }

@@ -10,15 +10,20 @@
 )]
 
 mod node_writes;
+mod peers_cuts;
+mod peers_latecomers;
+mod peers_links;
+mod peers_refusals;
+mod peers_support;
 mod protocol_executor;
 mod protocol_fuzz;
 mod protocol_transcripts;
+mod replica;
 mod serve_conversations;
 mod serve_decisions;
 mod serve_load;
 mod serve_refusals;
 mod serve_support;
-mod replica;
 mod simulation;
 mod store_crash;
 mod store_damage;

@@ -84,7 +84,7 @@ fn peers_that_are_not_there_are_not_waited_for() {
     let folder = tempfile::tempdir().unwrap();
     let node = Node::open(node_config(folder.path())).unwrap();
     let refused = block(node.write(Work::All(vec![put("a.b", "1")]), Ack::Replicated(2))).unwrap_err();
-    assert!(matches!(refused, NodeError::NoPeers { wanted: 2 }), "{refused}");
+    assert!(matches!(refused, NodeError::NoPeers { wanted: 2, members: 0 }), "{refused}");
     assert_eq!(value(&node, "a.b"), None);
 }
 

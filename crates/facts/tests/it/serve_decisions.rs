@@ -20,10 +20,10 @@ impl Evaluator for TwoApprovers {
         if !self.policies.borrow().by_path.contains_key(question.policy) {
             return Err(EvaluateError::NotFound);
         }
-        let missing = || EvaluateError::Context { field: "resource".to_owned(), detail: "is missing".to_owned() };
+        let missing = || EvaluateError::Context("has no resource".to_owned());
         let resource = question.context.get("resource").and_then(Value::as_str).ok_or_else(missing)?;
         let key = FactKey::new(&format!("approvals.{resource}"))
-            .map_err(|error| EvaluateError::Context { field: "resource".to_owned(), detail: error.to_string() })?;
+            .map_err(|error| EvaluateError::Context(error.to_string()))?;
         let found = self.node.get(&key).map_err(|error| EvaluateError::Failed(error.to_string()))?;
         let approvers = found.and_then(|found| found.value["approvers"].as_array().map(Vec::len)).unwrap_or(0);
         let app = question.app.unwrap_or("anyone");
