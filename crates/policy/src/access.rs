@@ -1,14 +1,16 @@
 //! `access.cedar`: one rule at a time, checked against the names the policy declares.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::sync::Arc;
 
-use cedar_policy::{ActionConstraint, Effect, EntityUid, PrincipalConstraint, ResourceConstraint, ffi::DetailedError};
+use cedar_policy::{ActionConstraint, Effect, EntityUid, PrincipalConstraint, ResourceConstraint};
 use weir_model::{Action, ObjectName};
 
 use crate::{
-    bundle::{AccessRule, BundleBody, Origin},
-    context::ContextNeeds,
-    diagnostic::{Mistake, Place, did_you_mean},
+    bundle::{AccessRule, BundleBody},
+    cedar_text::{self, ContextReads, RuleMistake},
+    context::OF_STATEMENTS,
+    diagnostic::{Mistake, did_you_mean},
+    facts::{FactIndex, Scope},
     rule_id::RuleId,
     source::ACCESS_CEDAR,
     world::{ACTION, AGENT, GROUPS, ORG, ROLE, SCHEMA, TABLE, TYPES},
@@ -57,82 +59,14 @@ pub(crate) struct CompiledRule {
     /// Whether it has `when` or `unless`.
     pub conditional: bool,
     /// What it reads of the request's context; a rule that reads nothing gives one answer per principal and object.
-    pub context: ContextNeeds,
+    pub read: ContextReads,
 }
 
-/// A mistake at a byte offset of a rule's text.
-#[derive(Debug)]
-pub(crate) struct RuleMistake {
-    pub offset: usize,
-    pub message: String,
-    pub hint: Option<String>,
-}
-
-/// Splits the file into rules and checks each. `body` gives the names that rules may use.
-pub(crate) fn read(text: &str, body: &BundleBody) -> Result<Vec<AccessRule>, Vec<Mistake>> {
-    let mut rules = Vec::new();
-    let mut mistakes = Vec::new();
-    let mut ids = BTreeSet::new();
-    for (start, rule_text) in split(text) {
-        let line = Place::of(text, start).line;
-        let mut rule = AccessRule {
-            id: format!("rule-{line}").into(),
-            origin: Origin { file: ACCESS_CEDAR.into(), line },
-            text: rule_text.to_owned(),
-        };
-        match compile_rule(&rule, rules.len(), body) {
-            Ok(compiled) => {
-                if let Some(id) = compiled.policy.annotation("id").filter(|id| !id.is_empty()) {
-                    rule.id = id.into();
-                }
-                if !ids.insert(rule.id.clone()) {
-                    let message = format!("two rules have the id `{}`", rule.id);
-                    mistakes.push(Mistake::at(Place::of(text, start), message));
-                }
-                rules.push(rule);
-            }
-            Err(found) => mistakes.extend(found.into_iter().map(|mistake| {
-                let place = Place::of(text, start.saturating_add(mistake.offset));
-                Mistake::at(place, mistake.message).hint_opt(mistake.hint)
-            })),
-        }
-    }
-    if mistakes.is_empty() { Ok(rules) } else { Err(mistakes) }
-}
-
-/// Each rule's byte offset and text, up to and with its `;`. Comments and strings are seen as Cedar sees them; what
-/// follows the last `;` is a rule too if it is not blank, and Cedar then says what is wrong with it.
-fn split(text: &str) -> Vec<(usize, &str)> {
-    let mut rules = Vec::new();
-    let mut start = None;
-    let mut characters = text.char_indices().peekable();
-    while let Some((at, character)) = characters.next() {
-        match character {
-            '/' if matches!(characters.peek(), Some((_, '/'))) => {
-                while characters.next_if(|(_, character)| *character != '\n').is_some() {}
-            }
-            '"' => {
-                start.get_or_insert(at);
-                while let Some((_, character)) = characters.next() {
-                    match character {
-                        '\\' => drop(characters.next()),
-                        '"' => break,
-                        _ => {}
-                    }
-                }
-            }
-            ';' => {
-                let from = start.take().unwrap_or(at);
-                rules.extend(text.get(from..=at).map(|rule| (from, rule)));
-            }
-            _ if character.is_whitespace() => {}
-            _ => {
-                start.get_or_insert(at);
-            }
-        }
-    }
-    rules.extend(start.and_then(|from| text.get(from..).map(|rule| (from, rule))));
-    rules
+/// The rules of the file, each checked. `body` gives the names that rules may use.
+pub(crate) fn read(text: &str, body: &BundleBody, facts: &FactIndex) -> Result<Vec<AccessRule>, Vec<Mistake>> {
+    cedar_text::read(text, ACCESS_CEDAR, |rule, number| {
+        compile_rule(rule, number, body, facts).map(|compiled| compiled.policy)
+    })
 }
 
 /// Parses one rule and checks that every name in it exists and that its scope can match at all.
@@ -140,10 +74,9 @@ pub(crate) fn compile_rule(
     rule: &AccessRule,
     index: usize,
     body: &BundleBody,
+    facts: &FactIndex,
 ) -> Result<CompiledRule, Vec<RuleMistake>> {
-    let id = cedar_policy::PolicyId::new(index.to_string());
-    let policy =
-        cedar_policy::Policy::parse(Some(id), &rule.text).map_err(|errors| from_cedar(DetailedError::from(&errors)))?;
+    let policy = cedar_text::parse(&rule.text, index)?;
     let mut checks = Checks { text: &rule.text, body, mistakes: Vec::new() };
     for literal in policy.entity_literals() {
         checks.literal(&literal);
@@ -152,24 +85,16 @@ pub(crate) fn compile_rule(
     let actions = checks.actions(policy.action_constraint());
     let resource = checks.resource(policy.resource_constraint());
     let conditional = policy.has_non_scope_constraint();
-    let context = if conditional { checks.context(&policy) } else { ContextNeeds::default() };
+    let read = checks.context(&policy, facts);
     if !checks.mistakes.is_empty() {
         return Err(checks.mistakes);
     }
-    let (Some(principal), Some(actions), Some(resource)) = (principal, actions, resource) else {
+    let (Some(principal), Some(actions), Some(resource), Some(read)) = (principal, actions, resource, read) else {
         return Err(vec![RuleMistake { offset: 0, message: "the rule's scope can never match".into(), hint: None }]);
     };
     let forbid = policy.effect() == Effect::Forbid;
     let id = RuleId { id: Arc::clone(&rule.id), origin: rule.origin.clone() };
-    Ok(CompiledRule { id, policy, forbid, principal, actions, resource, conditional, context })
-}
-
-fn from_cedar(error: DetailedError) -> Vec<RuleMistake> {
-    let offset = error.source_locations.first().map_or(0, |label| label.loc.start);
-    let label = error.source_locations.first().and_then(|label| label.label.clone());
-    let mut mistakes = vec![RuleMistake { offset, message: error.message, hint: error.help.or(label) }];
-    mistakes.extend(error.related.into_iter().flat_map(from_cedar));
-    mistakes
+    Ok(CompiledRule { id, policy, forbid, principal, actions, resource, conditional, read })
 }
 
 struct Checks<'a> {
@@ -310,28 +235,13 @@ impl Checks<'_> {
         }
     }
 
-    /// What the rule reads of `context`, and that all of it exists.
-    fn context(&mut self, policy: &cedar_policy::Policy) -> ContextNeeds {
-        match policy.to_json() {
-            Ok(json) => {
-                let mut needs = ContextNeeds::default();
-                let mut unknown = BTreeSet::new();
-                needs.collect(&json, &mut unknown);
-                for name in unknown {
-                    let (message, hint) = if name == "facts" {
-                        ("`context.facts` is not supported: this version has no facts".to_owned(), None)
-                    } else {
-                        (format!("the context has no `{name}`"), ContextNeeds::nearest(&name))
-                    };
-                    let read = format!("context.{name}");
-                    let needle = if self.text.contains(&read) { read } else { format!("has {name}") };
-                    self.mistake(&needle, message, hint);
-                }
-                needs
-            }
-            Err(error) => {
-                self.mistake("", format!("the rule cannot be read back: {error}"), None);
-                ContextNeeds::default()
+    fn context(&mut self, policy: &cedar_policy::Policy, facts: &FactIndex) -> Option<ContextReads> {
+        let asked_in = Scope { statements: true, decisions: false };
+        match ContextReads::of(policy, self.text, OF_STATEMENTS, facts, asked_in) {
+            Ok(read) => Some(read),
+            Err(mistakes) => {
+                self.mistakes.extend(mistakes);
+                None
             }
         }
     }
@@ -339,19 +249,4 @@ impl Checks<'_> {
 
 fn did_you_mean_type(written: &str) -> Option<String> {
     did_you_mean(written, TYPES).or_else(|| Some(format!("known: {}", TYPES.join(", "))))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn rules_are_split_as_cedar_reads_them() {
-        let text = "// a; comment\npermit(principal, action, resource);\n@id(\"a;\\\"b\") // x\nforbid(\nprincipal,action,resource);  oops";
-        let rules = split(text);
-        let starts: Vec<u32> = rules.iter().map(|(start, _)| Place::of(text, *start).line).collect();
-        assert_eq!(starts, [2, 3, 5]);
-        assert_eq!(rules.last().map(|(_, rule)| *rule), Some("oops"));
-        assert!(split("  // nothing\n").is_empty());
-    }
 }

@@ -33,6 +33,12 @@ pub struct BundleBody {
     pub masks: Vec<MaskRule>,
     pub ledgers: Vec<TableRule>,
     pub tiers: Vec<TierRule>,
+    /// What rules may read as `context.facts.<name>`, by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub facts: BTreeMap<String, FactRule>,
+    /// Policies that applications ask for, by path.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub decisions: BTreeMap<String, Vec<AccessRule>>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -186,7 +192,7 @@ pub struct Limits {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Origin {
-    /// The file's name in the policy directory, without the directory.
+    /// The file's path in the policy directory, without the directory.
     pub file: Arc<str>,
     pub line: u32,
 }
@@ -197,7 +203,7 @@ impl fmt::Display for Origin {
     }
 }
 
-/// One `permit` or `forbid` of `access.cedar`.
+/// One `permit` or `forbid`, of `access.cedar` or of a file in `decisions`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AccessRule {
@@ -293,6 +299,39 @@ pub struct TierRule {
     pub table: ObjectName,
     pub tier: Tier,
     pub origin: Origin,
+}
+
+/// A fact that rules may read.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FactRule {
+    /// The key, with variables: `approvals.${principal}.${resource.name}`. One that ends in `.*` stands for all facts
+    /// below.
+    pub key: String,
+    /// What rules read when the fact is absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub default: Option<serde_json::Value>,
+    /// Knowledge older than this refuses the decision.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_staleness_ms: Option<u64>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub counts: BTreeMap<String, CountRule>,
+    pub origin: Origin,
+}
+
+/// How many elements of a fact's array fit.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CountRule {
+    /// The members' names that lead to the array, joined by dots; empty for the value itself.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub of: String,
+    /// Members of an element, and what they must be: text, integers or booleans.
+    #[serde(rename = "where", default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub matching: BTreeMap<String, serde_json::Value>,
+    /// Elements that are alike in this member count once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub distinct: Option<String>,
 }
 
 impl BundleBody {

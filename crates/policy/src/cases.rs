@@ -1,6 +1,6 @@
 //! `tests.toml`: examples of what a policy should answer, run beside it.
 
-use std::{fmt, net::IpAddr, path::Path, sync::Arc};
+use std::{collections::BTreeMap, fmt, net::IpAddr, path::Path, sync::Arc};
 
 use serde::Deserialize;
 use toml::Spanned;
@@ -12,8 +12,11 @@ use crate::{
     compile::{Validity, compile},
     context::RequestContext,
     decision::Request,
+    decision_cases::DecisionCase,
     diagnostic::{Diagnostic, Mistake, Place},
-    directory, manifest,
+    directory,
+    facts::ExampleFacts,
+    manifest,
     policy::Policy,
     row_filter::{RowCommand, RowFilter},
     source::{Source, TESTS_TOML},
@@ -27,6 +30,8 @@ const NOON: &str = "2026-01-07T12:00:00Z";
 struct File {
     #[serde(default)]
     case: Vec<Spanned<Case>>,
+    #[serde(default)]
+    decision: Vec<Spanned<DecisionCase>>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -47,13 +52,21 @@ struct Case {
     #[serde(default)]
     roles: Vec<String>,
     #[serde(default)]
-    attributes: std::collections::BTreeMap<String, Spanned<toml::Value>>,
+    attributes: BTreeMap<String, Spanned<toml::Value>>,
     time: Option<Spanned<toml::value::Datetime>>,
     /// An IP address, or `local`.
     client: Option<Spanned<String>>,
     /// In place of the agent's own `purpose` attribute.
     purpose: Option<String>,
     statement: Option<String>,
+    /// The facts there are, by key; all others are absent.
+    #[serde(default)]
+    facts: BTreeMap<Spanned<String>, toml::Value>,
+    /// Keys whose values are in conflict.
+    #[serde(default)]
+    conflicted: Vec<Spanned<String>>,
+    #[serde(default)]
+    staleness_ms: u64,
     /// A rule that must be among those that decided.
     rule: Option<String>,
     /// Text that the row filter must contain; empty means that every row passes.
@@ -108,18 +121,33 @@ pub fn run_cases(source: &Source) -> Result<Report, Vec<Diagnostic>> {
     let file: File = manifest::parse_toml(text).map_err(|mistake| vec![mistake.in_file(&path)])?;
     let mut report = Report::default();
     let mut mistakes = Vec::new();
-    for case in &file.case {
+    let statements = file.case.iter().map(|case| {
         let runner = Runner { policy: &policy, text, case: case.get_ref() };
-        match runner.run() {
+        (case.span().start, runner.run())
+    });
+    let decisions = file.decision.iter().map(|case| (case.span().start, case.get_ref().run(&policy, text)));
+    for (start, outcome) in statements.chain(decisions) {
+        match outcome {
             Ok(None) => report.passed += 1,
             Ok(Some(difference)) => {
-                let place = Place::of(text, case.span().start);
-                report.failures.push(Mistake::at(place, difference).in_file(&path));
+                report.failures.push(Mistake::at(Place::of(text, start), difference).in_file(&path));
             }
             Err(mistake) => mistakes.push(mistake.in_file(&path)),
         }
     }
     if mistakes.is_empty() { Ok(report) } else { Err(mistakes) }
+}
+
+/// A case's time in Unix milliseconds; without one, [`NOON`].
+pub(crate) fn time(text: &str, written: Option<&Spanned<toml::value::Datetime>>) -> Result<i64, Mistake> {
+    let read = |time: &str| chrono::DateTime::parse_from_rfc3339(time).map(|time| time.timestamp_millis());
+    match written {
+        None => read(NOON).map_err(|error| Mistake::at(Place::START, error.to_string())),
+        Some(time) => read(&time.get_ref().to_string()).map_err(|_| {
+            let place = Place::of(text, time.span().start);
+            Mistake::at(place, "a time has a date and a zone: 2026-01-07T12:00:00Z")
+        }),
+    }
 }
 
 struct Runner<'a> {
@@ -143,16 +171,18 @@ impl Runner<'_> {
         let object = ObjectName::try_from(self.case.table.get_ref().clone())
             .map_err(|invalid| self.mistake(&self.case.table, invalid.to_string()))?;
         let client = self.client()?;
+        let facts = ExampleFacts::read(self.text, &self.case.facts, &self.case.conflicted, self.case.staleness_ms)?;
         let purpose = match (&self.case.purpose, principal.attributes.get("purpose")) {
             (Some(purpose), _) => Some(purpose.clone()),
             (None, Some(AttributeValue::Text(purpose))) => Some(purpose.clone()),
             _ => None,
         };
         let context = RequestContext {
-            now_unix_ms: self.time()?,
+            now_unix_ms: time(self.text, self.case.time.as_ref())?,
             client: &client,
             purpose: purpose.as_deref(),
             statement_kind: self.case.statement.as_deref().unwrap_or(action.as_str()),
+            facts: Some(&facts),
         };
         let decision = self.policy.decide(&principal, &Request { action, object: &object, context: &context });
         if decision.allowed != matches!(self.case.expect, Expect::Allow) {
@@ -195,15 +225,6 @@ impl Runner<'_> {
                 .parse::<IpAddr>()
                 .map(ClientAddress::Ip)
                 .map_err(|_| self.mistake(client, "a client is an IP address or `local`")),
-        }
-    }
-
-    fn time(&self) -> Result<i64, Mistake> {
-        let read = |text: &str| chrono::DateTime::parse_from_rfc3339(text).map(|time| time.timestamp_millis());
-        match &self.case.time {
-            None => read(NOON).map_err(|error| Mistake::at(Place::START, error.to_string())),
-            Some(time) => read(&time.get_ref().to_string())
-                .map_err(|_| self.mistake(time, "a time has a date and a zone: 2026-01-07T12:00:00Z")),
         }
     }
 

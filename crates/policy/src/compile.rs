@@ -1,11 +1,15 @@
+use std::collections::BTreeMap;
+
 use crate::{
     access,
     bundle::{BUNDLE_SCHEMA, BundleBody},
+    decision_rule,
     diagnostic::{Diagnostic, Mistake, Place},
+    facts::{FactIndex, check_tokens},
     manifest,
     policy::Policy,
     row_filters,
-    source::{ACCESS_CEDAR, POLICY_TOML, ROW_FILTERS_SQL, Source},
+    source::{ACCESS_CEDAR, POLICY_TOML, ROW_FILTERS_SQL, Source, decision_file},
 };
 
 /// What a bundle says of itself besides the rules. Times are Unix seconds.
@@ -45,11 +49,26 @@ pub fn compile(source: &Source, validity: Validity) -> Result<BundleBody, Vec<Di
         masks: manifest.masks,
         ledgers: manifest.ledgers,
         tiers: manifest.tiers,
+        facts: manifest.facts,
+        decisions: BTreeMap::new(),
     };
+    let facts =
+        FactIndex::new(&body.facts).map_err(|error| named(POLICY_TOML, vec![Mistake::at(Place::START, error)]))?;
     let mut diagnostics = Vec::new();
-    match access::read(&source.access, &body) {
+    match access::read(&source.access, &body, &facts) {
         Ok(rules) => body.access = rules,
         Err(mistakes) => diagnostics.extend(named(ACCESS_CEDAR, mistakes)),
+    }
+    for (path, text) in &source.decisions {
+        let file = decision_file(path);
+        match decision_rule::read(text, &file, &facts) {
+            Ok(_) if !check_tokens(path) => {
+                let message = "a path has letters, digits and `_-=/:@+`, with dots between its parts";
+                diagnostics.extend(named(&file, vec![Mistake::at(Place::START, message)]));
+            }
+            Ok(rules) => drop(body.decisions.insert(path.clone(), rules)),
+            Err(mistakes) => diagnostics.extend(named(&file, mistakes)),
+        }
     }
     match row_filters::read(&source.row_filters, &body) {
         Ok(found) => {

@@ -4,18 +4,19 @@
 //! here by Cedar's own meaning of `==`, `in` and `is`; a rule whose scope does not match is false before its
 //! conditions are looked at, so leaving it out changes neither the answer nor the errors.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{borrow::Cow, collections::VecDeque, sync::Arc};
 
 use cedar_policy::{AuthorizationError, Authorizer, Context, Decision as Answer, Entities, PolicySet, Response};
 use hashbrown::HashMap;
 use parking_lot::RwLock;
-use weir_model::{Action, ObjectName, Principal};
+use weir_model::{Action, AttributeValue, ObjectName, Principal};
 
 use crate::{
     access::{CompiledRule, PrincipalScope, ResourceScope},
     bounded_map::BoundedMap,
     bundle::BundleBody,
     context::{ContextKey, ContextNeeds, RequestContext},
+    facts::{Asked, FactNeeds, FactVersion, Readings, Variable},
     rule_id::RuleId,
     world::World,
 };
@@ -39,6 +40,8 @@ pub struct Decision {
     pub reason: Arc<str>,
     /// False when the answer holds for this principal, action and object as long as this policy does.
     pub volatile: bool,
+    /// The facts that it was made on, by key.
+    pub facts: Arc<[FactVersion]>,
 }
 
 /// Distinct sets of conditional rules kept ready for Cedar.
@@ -71,9 +74,20 @@ pub(crate) struct Volatile {
     permits: Vec<u32>,
     rules: Arc<PolicySet>,
     needs: ContextNeeds,
+    facts: Vec<Asked>,
+    /// The rules that read facts, for refusals by what is not known.
+    readers: Vec<RuleId>,
     entities: Entities,
     /// The last few contexts and their answers: sessions of one principal come from few places, for few purposes.
-    recent: RwLock<VecDeque<(ContextKey, Decision)>>,
+    recent: RwLock<VecDeque<Remembered>>,
+}
+
+/// An answer, and all that it depends on besides the plan.
+#[derive(Debug)]
+struct Remembered {
+    context: ContextKey,
+    facts: Readings,
+    decision: Decision,
 }
 
 const RECENT_MAX: usize = 8;
@@ -131,15 +145,16 @@ impl AccessIndex {
             return Plan::Settled(unpermitted(&subject, false));
         }
         let mut permits = pick(&|rule| !rule.forbid && !rule.conditional);
-        let steady = pick(&|rule| rule.conditional && rule.context.is_empty());
-        let volatile = pick(&|rule| !rule.context.is_empty());
-        if steady.is_empty() && volatile.is_empty() {
+        let conditional = pick(&|rule| rule.conditional);
+        if conditional.is_empty() {
             return Plan::Settled(self.outcome(&subject, permits, false));
         }
         let entities = match self.world.entities(body, principal, object) {
             Ok(entities) => entities,
             Err(error) => return Plan::Settled(failed(&subject, &error, Vec::new(), false)),
         };
+        let (steady, volatile): (Vec<u32>, Vec<u32>) =
+            conditional.into_iter().partition(|number| self.is_steady(*number, &subject, &entities));
         if !steady.is_empty() {
             let answer = self.rule_set(steady).map_err(|error| failed(&subject, &error, Vec::new(), false));
             match answer.and_then(|rules| self.run(&subject, &rules, Context::empty(), &entities, false)) {
@@ -151,47 +166,108 @@ impl AccessIndex {
         if volatile.is_empty() || (permits.is_empty() && !volatile.iter().any(may_permit)) {
             return Plan::Settled(self.outcome(&subject, permits, false));
         }
-        let rules = volatile.iter().filter_map(|number| self.rule(*number));
-        let needs = rules.fold(ContextNeeds::default(), |needs, rule| needs.union(rule.context));
-        match self.rule_set(volatile) {
-            Ok(rules) => {
-                let recent = RwLock::new(VecDeque::new());
-                Plan::Volatile(Box::new(Volatile { permits, rules, needs, entities, recent }))
-            }
-            Err(error) => Plan::Settled(failed(&subject, &error, Vec::new(), false)),
+        match self.volatile(&subject, permits, volatile, entities) {
+            Ok(volatile) => Plan::Volatile(Box::new(volatile)),
+            Err(refused) => Plan::Settled(refused),
         }
     }
 
-    /// Runs the rules that read the context, unless they just ran for one that they cannot tell from this.
+    /// Whether a rule answers the same in every context: it reads nothing of it, or what comes before settles it. One
+    /// that would read an empty context fails, as long as it does not ask with `has`; so one that does not fail there
+    /// read nothing, and will not in any other. `principal in Role::"admin" || context.…` costs an admin no look at
+    /// the context, and makes no admin depend on facts.
+    fn is_steady(&self, number: u32, subject: &Subject<'_>, entities: &Entities) -> bool {
+        let Some(rule) = self.rule(number) else { return false };
+        if rule.read.needs.is_empty() {
+            return true;
+        }
+        if rule.read.guarded {
+            return false;
+        }
+        let Ok(request) = self.request(subject, Context::empty()) else { return false };
+        let alone = PolicySet::from_policies([rule.policy.clone()]);
+        alone.is_ok_and(|alone| {
+            self.authorizer.is_authorized(&request, &alone, entities).diagnostics().errors().next().is_none()
+        })
+    }
+
+    /// What stays to be done each time.
+    fn volatile(
+        &self,
+        subject: &Subject<'_>,
+        permits: Vec<u32>,
+        numbers: Vec<u32>,
+        entities: Entities,
+    ) -> Result<Volatile, Decision> {
+        let mut needs = ContextNeeds::default();
+        let mut facts = FactNeeds::default();
+        let mut readers = Vec::new();
+        for (number, rule) in numbers.iter().filter_map(|number| Some((*number, self.rule(*number)?))) {
+            needs = needs.union(rule.read.needs);
+            facts.union(&rule.read.facts);
+            if !rule.read.facts.is_empty() {
+                readers.push(number);
+            }
+        }
+        let readers = self.ids(&readers);
+        let asked = facts.iter().map(|need| {
+            let key = need.fact.key.resolve(|variable| subject.variable(variable));
+            key.map(|key| Asked { need: need.clone(), key: key.into() }).map_err(|error| {
+                failed(subject, &format!("fact `{}`: {error}", need.fact.name), readers.clone(), false)
+            })
+        });
+        let facts = asked.collect::<Result<Vec<Asked>, Decision>>()?;
+        let rules = self.rule_set(numbers).map_err(|error| failed(subject, &error, Vec::new(), false))?;
+        Ok(Volatile { permits, rules, needs, facts, readers, entities, recent: RwLock::default() })
+    }
+
+    /// Runs the rules that read the context, unless they just ran for one, and for facts, that they cannot tell from
+    /// these.
     pub fn decide(&self, volatile: &Volatile, principal: &Principal, request: &Request<'_>) -> Decision {
+        let subject = Subject { principal, action: request.action, object: request.object };
+        let facts = match Readings::take(&volatile.facts, request.context.facts, None) {
+            Ok(facts) => facts,
+            Err(error) => return failed(&subject, &error.to_string(), volatile.readers.clone(), true),
+        };
         let needs = volatile.needs;
-        if !needs.are_repeatable() {
-            return self.evaluate(volatile, principal, request);
+        if !needs.are_repeatable() || !facts.are_rememberable() {
+            return self.evaluate(volatile, &subject, request.context, &facts);
         }
-        let same = |(key, _): &&(ContextKey, Decision)| request.context.matches(key, needs);
-        if let Some((_, decision)) = volatile.recent.read().iter().find(same) {
-            return decision.clone();
+        let same = |remembered: &&Remembered| {
+            request.context.matches(&remembered.context, needs) && facts.are_same(&remembered.facts)
+        };
+        if let Some(remembered) = volatile.recent.read().iter().find(same) {
+            return remembered.decision.clone();
         }
-        let decision = self.evaluate(volatile, principal, request);
+        let decision = self.evaluate(volatile, &subject, request.context, &facts);
         let mut recent = volatile.recent.write();
         recent.truncate(RECENT_MAX - 1);
-        recent.push_front((request.context.key(needs), decision.clone()));
+        recent.push_front(Remembered { context: request.context.key(needs), facts, decision: decision.clone() });
         decision
     }
 
-    fn evaluate(&self, volatile: &Volatile, principal: &Principal, request: &Request<'_>) -> Decision {
-        let subject = Subject { principal, action: request.action, object: request.object };
-        let context = match request.context.to_cedar(volatile.needs) {
-            Ok(context) => context,
-            Err(error) => return failed(&subject, &error, Vec::new(), true),
+    fn evaluate(
+        &self,
+        volatile: &Volatile,
+        subject: &Subject<'_>,
+        context: &RequestContext<'_>,
+        facts: &Readings,
+    ) -> Decision {
+        let read = (!volatile.facts.is_empty()).then(|| facts.to_cedar(&volatile.facts)).transpose();
+        let decision = match read {
+            Err(error) => failed(subject, &error, volatile.readers.clone(), true),
+            Ok(read) => match context.to_cedar(volatile.needs, read) {
+                Err(error) => failed(subject, &error, Vec::new(), true),
+                Ok(context) => match self.run(subject, &volatile.rules, context, &volatile.entities, true) {
+                    Ok(satisfied) => {
+                        let permits = volatile.permits.iter().copied().chain(satisfied).collect();
+                        self.outcome(subject, permits, true)
+                    }
+                    Err(refused) => refused,
+                },
+            },
         };
-        match self.run(&subject, &volatile.rules, context, &volatile.entities, true) {
-            Ok(satisfied) => {
-                let permits = volatile.permits.iter().copied().chain(satisfied).collect();
-                self.outcome(&subject, permits, true)
-            }
-            Err(refused) => refused,
-        }
+        Decision { facts: facts.versions(), ..decision }
     }
 
     /// The permits among the rules that hold, or the refusal when a forbid holds or a rule errs.
@@ -203,11 +279,7 @@ impl AccessIndex {
         entities: &Entities,
         volatile: bool,
     ) -> Result<Vec<u32>, Decision> {
-        let Subject { principal, action, object } = *subject;
-        let (agent, action, table) =
-            (self.world.agent(&principal.agent), self.world.action(action), self.world.table(object));
-        let request = cedar_policy::Request::new(agent, action, table, context, None)
-            .map_err(|error| failed(subject, &error.to_string(), Vec::new(), volatile))?;
+        let request = self.request(subject, context).map_err(|error| failed(subject, &error, Vec::new(), volatile))?;
         let response = self.authorizer.is_authorized(&request, rules, entities);
         let mut errors = response.diagnostics().errors().peekable();
         if let Some(AuthorizationError::PolicyEvaluationError(first)) = errors.peek() {
@@ -221,6 +293,13 @@ impl AccessIndex {
             return Err(self.forbidden(subject, &satisfied, volatile));
         }
         Ok(satisfied)
+    }
+
+    fn request(&self, subject: &Subject<'_>, context: Context) -> Result<cedar_policy::Request, String> {
+        let Subject { principal, action, object } = *subject;
+        let (agent, action, table) =
+            (self.world.agent(&principal.agent), self.world.action(action), self.world.table(object));
+        cedar_policy::Request::new(agent, action, table, context, None).map_err(|error| error.to_string())
     }
 
     fn rule_set(&self, numbers: Vec<u32>) -> Result<Arc<PolicySet>, String> {
@@ -247,7 +326,7 @@ impl AccessIndex {
         permits.sort_unstable();
         let rules = self.ids(&permits);
         let reason = format!("{} is permitted by {}", subject.describe(), list(&rules)).into();
-        Decision { allowed: true, rules: rules.into(), reason, volatile }
+        Decision { allowed: true, rules: rules.into(), reason, volatile, facts: Arc::default() }
     }
 
     fn forbidden(&self, subject: &Subject<'_>, forbids: &[u32], volatile: bool) -> Decision {
@@ -255,7 +334,7 @@ impl AccessIndex {
         forbids.sort_unstable();
         let rules = self.ids(&forbids);
         let reason = format!("{} is forbidden by {}", subject.describe(), list(&rules)).into();
-        Decision { allowed: false, rules: rules.into(), reason, volatile }
+        Decision { allowed: false, rules: rules.into(), reason, volatile, facts: Arc::default() }
     }
 }
 
@@ -266,32 +345,50 @@ struct Subject<'a> {
     object: &'a ObjectName,
 }
 
-impl Subject<'_> {
+impl<'a> Subject<'a> {
     fn describe(&self) -> String {
         format!("{} on {} for agent `{}`", self.action, self.object, self.principal.agent)
+    }
+
+    /// What a fact's key may be made of.
+    fn variable(&self, variable: &Variable) -> Result<Cow<'a, str>, String> {
+        match variable {
+            Variable::Principal => Ok(Cow::Borrowed(&self.principal.agent)),
+            Variable::Action => Ok(self.action.as_str().into()),
+            Variable::PrincipalAttribute(name) => match self.principal.attributes.get(name) {
+                Some(AttributeValue::List(_)) => Err(format!("`{}` is a list", variable.written())),
+                Some(value) => Ok(value.to_string().into()),
+                None => Err(format!("the agent has no attribute `{name}`, which the key is made with")),
+            },
+            Variable::ResourceMember(name) if name == "schema" => Ok(self.object.schema().into()),
+            Variable::ResourceMember(name) if name == "name" => Ok(self.object.name().into()),
+            Variable::Resource | Variable::ResourceMember(_) | Variable::RequestMember(_) => {
+                Err(format!("statements have no `{}`", variable.written()))
+            }
+        }
     }
 }
 
 fn unpermitted(subject: &Subject<'_>, volatile: bool) -> Decision {
     let reason = format!("no rule permits {}", subject.describe()).into();
-    Decision { allowed: false, rules: Arc::default(), reason, volatile }
+    Decision { allowed: false, rules: Arc::default(), reason, volatile, facts: Arc::default() }
 }
 
 fn failed(subject: &Subject<'_>, error: &str, rules: Vec<RuleId>, volatile: bool) -> Decision {
     let named = if rules.is_empty() { String::new() } else { format!(" in {}", list(&rules)) };
     let reason = format!("{} is refused by an error{named}: {error}", subject.describe()).into();
-    Decision { allowed: false, rules: rules.into(), reason, volatile }
+    Decision { allowed: false, rules: rules.into(), reason, volatile, facts: Arc::default() }
 }
 
-fn list(rules: &[RuleId]) -> String {
+pub(crate) fn list(rules: &[RuleId]) -> String {
     rules.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
-fn satisfied(response: &Response) -> Vec<u32> {
+pub(crate) fn satisfied(response: &Response) -> Vec<u32> {
     response.diagnostics().reason().map(number).collect()
 }
 
 /// A rule's id in Cedar is its number.
-fn number(id: &cedar_policy::PolicyId) -> u32 {
+pub(crate) fn number(id: &cedar_policy::PolicyId) -> u32 {
     AsRef::<str>::as_ref(id).parse().unwrap_or(u32::MAX)
 }

@@ -18,17 +18,24 @@ mod access;
 mod bounded_map;
 mod bundle;
 mod cases;
+mod cedar_text;
 mod compile;
 mod context;
 mod decision;
+mod decision_cases;
+mod decision_policy;
+mod decision_rule;
 mod diagnostic;
 pub mod directory;
+mod evaluation;
+mod facts;
 mod filter_expr;
 mod key;
 mod manifest;
 mod masks;
 mod misfit;
 mod policy;
+mod reads;
 mod row_filter;
 mod row_filters;
 mod rule_id;
@@ -39,14 +46,17 @@ mod world;
 
 pub use self::{
     bundle::{
-        AccessRule, Agent, BUNDLE_SCHEMA, BundleBody, Limits, MaskKind, MaskPredicates, MaskRule, OrgStatus, Origin,
-        Period, Priority, Quota, QuotaRule, Role, RowPolicy, RowPolicyCommand, TableRule, Tier, TierRule,
+        AccessRule, Agent, BUNDLE_SCHEMA, BundleBody, CountRule, FactRule, Limits, MaskKind, MaskPredicates, MaskRule,
+        OrgStatus, Origin, Period, Priority, Quota, QuotaRule, Role, RowPolicy, RowPolicyCommand, TableRule, Tier,
+        TierRule,
     },
     cases::{Report, run_cases, test},
     compile::{Validity, compile},
     context::RequestContext,
     decision::{Decision, Request},
     diagnostic::Diagnostic,
+    evaluation::{Evaluated, Evaluation, EvaluationError},
+    facts::{FactReading, FactSource, FactVersion, FactsUnavailable},
     key::{BundleKey, KeyError, VerifyingKey},
     masks::ColumnMask,
     misfit::{Misfit, Relation},

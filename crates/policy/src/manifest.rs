@@ -8,10 +8,11 @@ use weir_model::{AttributeValue, Attributes, NAME_BYTES_MAX, ObjectName, OrgName
 
 use crate::{
     bundle::{
-        Agent, Limits, MaskKind, MaskPredicates, MaskRule, OrgStatus, Origin, Period, Priority, QuotaRule, Role,
-        TableRule, Tier, TierRule,
+        Agent, FactRule, Limits, MaskKind, MaskPredicates, MaskRule, OrgStatus, Origin, Period, Priority, QuotaRule,
+        Role, TableRule, Tier, TierRule,
     },
     diagnostic::{Mistake, Place, did_you_mean},
+    facts::{DeclarationReader, FactEntry},
     source::POLICY_TOML,
 };
 
@@ -40,6 +41,8 @@ struct File {
     ledgers: Vec<Spanned<LedgerEntry>>,
     #[serde(default)]
     tiers: Vec<Spanned<TierEntry>>,
+    #[serde(default)]
+    facts: BTreeMap<Spanned<String>, FactEntry>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -119,6 +122,7 @@ pub(crate) struct Manifest {
     pub masks: Vec<MaskRule>,
     pub ledgers: Vec<TableRule>,
     pub tiers: Vec<TierRule>,
+    pub facts: BTreeMap<String, FactRule>,
 }
 
 /// Reads TOML into `T`; a mistake says where, and names the nearest known key or value.
@@ -172,9 +176,10 @@ impl Reader<'_> {
         let masks = file.masks.into_iter().filter_map(|entry| self.mask(entry)).collect();
         let ledgers = file.ledgers.into_iter().filter_map(|entry| self.ledger(entry)).collect();
         let tiers = file.tiers.into_iter().filter_map(|entry| self.tier(entry)).collect();
+        let facts = DeclarationReader { text: self.text, mistakes: &mut self.mistakes }.facts(file.facts);
         self.inheritance(&roles);
         let (status, tier, limits) = (file.status, file.tier, file.limits);
-        org.map(|org| Manifest { org, status, tier, roles, agents, quota, limits, masks, ledgers, tiers })
+        org.map(|org| Manifest { org, status, tier, roles, agents, quota, limits, masks, ledgers, tiers, facts })
     }
 
     fn mistake<T>(&mut self, at: &Spanned<T>, message: impl Into<String>) {

@@ -1,4 +1,5 @@
 use std::{
+    collections::BTreeMap,
     convert::Infallible,
     hash::{Hash, Hasher},
     sync::{
@@ -15,6 +16,10 @@ use crate::{
     bounded_map::{BoundedMap, PairRef},
     bundle::{BundleBody, Limits, OrgStatus, Priority, Quota, Tier},
     decision::{AccessIndex, Decision, Plan, Request},
+    decision_policy::DecisionPolicy,
+    diagnostic::did_you_mean,
+    evaluation::{Evaluated, Evaluation, EvaluationError},
+    facts::FactIndex,
     masks::{ColumnMask, MaskIndex},
     misfit::{Misfit, Named, Relation, misfits},
     row_filter::{PolicyClass, RowCommand, RowFilter, RowIndex},
@@ -34,6 +39,7 @@ const OBJECTS_MAX: usize = 16 * 1024;
 pub struct Policy {
     body: BundleBody,
     access: AccessIndex,
+    decisions: BTreeMap<String, DecisionPolicy>,
     rows: RowIndex,
     masks: MaskIndex,
     ledgers: HashSet<ObjectName>,
@@ -65,9 +71,10 @@ impl Policy {
     /// # Errors
     /// [`BundleError::Rule`] names the first rule that does not load.
     pub fn new(body: BundleBody) -> Result<Policy, BundleError> {
+        let facts = FactIndex::new(&body.facts).map_err(BundleError::Rule)?;
         let mut rules = Vec::with_capacity(body.access.len());
         for (number, rule) in body.access.iter().enumerate() {
-            rules.push(compile_rule(rule, number, &body).map_err(|mistakes| {
+            rules.push(compile_rule(rule, number, &body, &facts).map_err(|mistakes| {
                 let what: Vec<String> = mistakes.into_iter().map(|mistake| mistake.message).collect();
                 BundleError::Rule(format!("{}: rule `{}`: {}", rule.origin, rule.id, what.join("; ")))
             })?);
@@ -77,7 +84,12 @@ impl Policy {
             let tier = tiers.entry(rule.table.clone()).or_insert(rule.tier);
             *tier = rule.tier.max(*tier);
         }
+        let decisions = body.decisions.iter().map(|(path, rules)| {
+            let policy = DecisionPolicy::new(path, rules, &facts).map_err(BundleError::Rule)?;
+            Ok((path.clone(), policy))
+        });
         Ok(Policy {
+            decisions: decisions.collect::<Result<_, BundleError>>()?,
             access: AccessIndex::new(rules, &body).map_err(BundleError::Rule)?,
             rows: RowIndex::new(&body).map_err(BundleError::Rule)?,
             masks: MaskIndex::new(&body.masks),
@@ -178,6 +190,25 @@ impl Policy {
             Plan::Settled(decision) => decision.clone(),
             Plan::Volatile(volatile) => self.access.decide(volatile, principal, request),
         }
+    }
+
+    /// Answers an application by the policy at a path. Nothing is allowed that no rule there permits; a rule that errs
+    /// refuses.
+    ///
+    /// # Errors
+    /// [`EvaluationError`]: there is no answer, and so no permission.
+    pub fn evaluate(&self, evaluation: &Evaluation<'_>) -> Result<Evaluated, EvaluationError> {
+        let Some(policy) = self.decisions.get(evaluation.path) else {
+            let path: String = evaluation.path.chars().take(80).collect();
+            let hint = did_you_mean(&path, self.decision_paths());
+            return Err(EvaluationError::PolicyNotFound { path, hint });
+        };
+        policy.evaluate(evaluation)
+    }
+
+    /// The paths that [`Policy::evaluate`] knows, sorted.
+    pub fn decision_paths(&self) -> impl Iterator<Item = &str> {
+        self.decisions.keys().map(String::as_str)
     }
 
     /// Whether some action on the object is open to the principal in some context. Objects it may not know are absent

@@ -1,4 +1,4 @@
-use std::path::PathBuf;
+use std::{collections::BTreeMap, path::PathBuf};
 
 use sha2::{Digest, Sha256};
 
@@ -6,6 +6,14 @@ pub(crate) const POLICY_TOML: &str = "policy.toml";
 pub(crate) const ACCESS_CEDAR: &str = "access.cedar";
 pub(crate) const ROW_FILTERS_SQL: &str = "row_filters.sql";
 pub(crate) const TESTS_TOML: &str = "tests.toml";
+/// The folder of policies that applications ask for, each in a file named by its path.
+pub(crate) const DECISIONS: &str = "decisions";
+pub(crate) const DECISION_EXTENSION: &str = ".cedar";
+
+/// The file of a path, in the policy directory.
+pub(crate) fn decision_file(path: &str) -> String {
+    format!("{DECISIONS}/{path}{DECISION_EXTENSION}")
+}
 
 /// The files of one org's policy directory as text. Holding it in memory lets everything past the reading be plain
 /// functions.
@@ -15,6 +23,8 @@ pub struct Source {
     pub(crate) policy: String,
     pub(crate) access: String,
     pub(crate) row_filters: String,
+    /// By path.
+    pub(crate) decisions: BTreeMap<String, String>,
     /// `tests.toml`: examples beside the policy, no part of it.
     pub(crate) tests: Option<String>,
 }
@@ -35,8 +45,16 @@ impl Source {
             policy: policy.to_owned(),
             access: access.to_owned(),
             row_filters: row_filters.to_owned(),
+            decisions: BTreeMap::new(),
             tests: None,
         }
+    }
+
+    /// The same with one more policy that applications ask for.
+    #[must_use]
+    pub fn with_decision(mut self, path: &str, text: &str) -> Source {
+        self.decisions.insert(path.to_owned(), text.to_owned());
+        self
     }
 
     /// The same with examples to run.
@@ -46,8 +64,9 @@ impl Source {
         self
     }
 
-    /// SHA-256, in hexadecimal, of the three files that make the policy: two sources with one hash compile to the same
-    /// rules, so that an unchanged directory needs no new version. Each file goes in with its length before it.
+    /// SHA-256, in hexadecimal, of the files that make the policy: two sources with one hash compile to the same rules,
+    /// so that an unchanged directory needs no new version. Each file goes in with its length before it, and decisions
+    /// with that of their names too.
     #[must_use]
     pub fn content_hash(&self) -> String {
         let mut hasher = Sha256::new();
@@ -57,6 +76,12 @@ impl Source {
             hasher.update(name.as_bytes());
             hasher.update((text.len() as u64).to_be_bytes());
             hasher.update(text.as_bytes());
+        }
+        for (path, text) in &self.decisions {
+            for part in [decision_file(path).as_str(), text] {
+                hasher.update((part.len() as u64).to_be_bytes());
+                hasher.update(part.as_bytes());
+            }
         }
         hex::encode(hasher.finalize())
     }

@@ -47,6 +47,9 @@ CREATE POLICY admin_rows ON supplier TO admin USING (true);
 CREATE POLICY emea_rows ON orders FOR SELECT TO emea USING (o_orderkey % 64 < 32);
 CREATE POLICY americas_rows ON orders FOR SELECT TO americas USING (o_orderkey % 64 >= 32);
 CREATE POLICY support_rows ON orders FOR SELECT TO support USING (true);
+-- Which orders an operator corrects is for its approvers to say; that it may is for access.cedar.
+CREATE POLICY operator_rows ON orders FOR SELECT TO operator USING (true);
+CREATE POLICY operator_corrections ON orders FOR UPDATE TO operator USING (true);
 CREATE POLICY admin_rows ON orders TO admin USING (true);
 
 CREATE POLICY emea_rows ON lineitem FOR SELECT TO emea USING (l_orderkey % 64 < 32);

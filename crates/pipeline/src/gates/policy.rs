@@ -54,6 +54,7 @@ pub(crate) fn pass(
             _ => None,
         },
         statement_kind: stated.statement.kind().label(),
+        facts: None,
     };
     let mut settled = true;
     for (object, action) in stated.objects.iter() {

@@ -1,9 +1,9 @@
 use std::path::{Path, PathBuf};
 
-use weir_model::{Attributes, Identity, OrgName};
-use weir_policy::{OrgStatus, Policy, Priority, RowCommand, RowFilter, compile, directory, test};
+use weir_model::{Action, Attributes, Identity, OrgName};
+use weir_policy::{OrgStatus, Policy, Priority, Request, RowCommand, RowFilter, compile, directory, test};
 
-use crate::{VALIDITY, identity, object, principal};
+use crate::{VALIDITY, identity, noon, object, principal};
 
 fn demo() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../policies/demo")
@@ -82,6 +82,28 @@ fn support_knows_of_nothing_it_may_not_read() {
     for (table, known) in [("weir.audit", true), ("weir.usage", true), ("orders", false)] {
         assert_eq!(policy.may_know(&auditor, &object(table)), known, "{table}");
     }
+    let operator = principal(&policy, "operator");
+    for (table, known) in [("orders", true), ("lineitem", false), ("customer", false), ("weir.audit", false)] {
+        assert_eq!(policy.may_know(&operator, &object(table)), known, "{table}");
+    }
+}
+
+/// The two gates of facts: SQL's and the applications'.
+#[test]
+fn acme_decides_on_facts() {
+    let policy = load("acme");
+    let paths: Vec<&str> = policy.decision_paths().collect();
+    assert_eq!(
+        paths,
+        ["api.rate-limit", "api.rate-limit-counted", "prod.access.senior-engineers", "prod.deployment.approval"]
+    );
+    let admin = principal(&policy, "admin");
+    let orders = object("orders");
+    let request = Request { action: Action::Update, object: &orders, context: &noon() };
+    let decision = policy.decide(&admin, &request);
+    assert!(decision.allowed && !decision.volatile, "admin needs no facts: {}", decision.reason);
+    let decision = policy.decide(&principal(&policy, "operator"), &request);
+    assert!(!decision.allowed && decision.volatile, "{}", decision.reason);
 }
 
 #[test]

@@ -32,7 +32,7 @@ fn mistakes_in_policy_toml() {
     check(
         "org = \"acme\"\nstatuss = \"active\"",
         &[
-            "2:1: unknown field `statuss`, expected one of `org`, `status`, `tier`, `roles`, `agents`, `quota`, `limits`, `masks`, `ledgers`, `tiers` | did you mean `status`?",
+            "2:1: unknown field `statuss`, expected one of `org`, `status`, `tier`, `roles`, `agents`, `quota`, `limits`, `masks`, `ledgers`, `tiers`, `facts` | did you mean `status`?",
         ],
     );
     check(
@@ -142,7 +142,7 @@ fn mistakes_in_access_cedar() {
     );
     check(
         "permit (principal, action, resource) when { context has facts };",
-        &["1:53: `context.facts` is not supported"],
+        &["1:57: policy.toml declares no facts | declare them there: [facts.<name>]"],
     );
     check(
         "@id(\"x\") permit (principal, action, resource);\n@id(\"x\")\nforbid (principal, action, resource);",
@@ -152,6 +152,147 @@ fn mistakes_in_access_cedar() {
         "permit (principal in Role::\"x\", action, resource);\npermit (principal in Role::\"y\", action, resource);",
         &["1:22: role `x`", "2:22: role `y`"],
     );
+}
+
+const FACTS: &str = r#"
+[facts.approval]
+key = "approvals.${principal}.${resource.name}"
+counts = { seniors = { of = "approvers" } }
+[facts.deploy]
+key = "approvals.${request.id}"
+[facts.team]
+key = "teams.${principal.team}"
+"#;
+
+#[test]
+fn mistakes_in_what_rules_read_of_facts() {
+    let names = format!("{NAMES}{FACTS}");
+    let check = |condition: &str, expected: &str| {
+        let text = format!("permit (principal, action, resource)\nwhen {{ {condition} }};");
+        check("access.cedar", try_compile(&names, &text, ""), &[expected]);
+    };
+    check(
+        "context.facts.aproval.status == \"present\"",
+        "2:8: fact `aproval` is not declared in policy.toml | did you mean `approval`?",
+    );
+    check(
+        "context.facts.other.status == \"present\"",
+        "2:8: fact `other` is not declared in policy.toml | declare it: [facts.other]",
+    );
+    check(
+        "context.facts == {}",
+        "2:16: `context.facts` is not used as a whole | read one of them: context.facts.approval,",
+    );
+    check("context has facts", "2:20: `context.facts` is not used as a whole");
+    check(
+        "context.facts has approval",
+        "2:22: fact `approval` is always there, also when it is absent | ask `context.facts.approval.status == \"present\"`",
+    );
+    check("context.facts has other", "2:8: fact `other` is not declared");
+    check(
+        "context.facts.approval == {}",
+        "2:8: fact `approval` is not used as a whole | read one of its members: status, value, seniors",
+    );
+    check("{a: context.facts.approval}.a.seniors > 1", "2:12: fact `approval` is not used as a whole");
+    check("context.facts.approval has seniors", "2:31: `seniors` of fact `approval` is always there");
+    check("context.facts.approval has status", "2:31: `status` of fact `approval` is always there");
+    check("context.facts.approval has approvers", "1:1: fact `approval` has no `approvers`");
+    check("context.facts.approval.senior > 1", "2:8: fact `approval` has no `senior` | did you mean `seniors`?");
+    check(
+        "context.facts.deploy.value",
+        "2:8: fact `deploy` cannot be read in rules about statements | its key has ${request.id}, which only decisions have",
+    );
+    check(
+        "(if true then context else context).facts.approval.seniors > 1",
+        "2:22: `context` as a whole cannot be used where there are facts",
+    );
+}
+
+#[test]
+fn mistakes_in_declared_facts() {
+    let check = |facts: &str, expected: &[&str]| {
+        check("policy.toml", try_compile(&format!("org = \"acme\"\n{facts}"), "", ""), expected);
+    };
+    check("[facts.a]", &["2:8: fact `a` needs one of `key` and `keys`"]);
+    check("[facts.a]\nkey = \"a.b\"\nkeys = \"a.*\"", &["2:8: fact `a` needs one of `key` and `keys`"]);
+    check("[facts.A]\nkey = \"a.b\"", &["2:8: `A` is not a fact's name"]);
+    check("[facts.a-b]\nkey = \"a.b\"", &["2:8: `a-b` is not a fact's name"]);
+    check("[facts.a]\nkey = \"a\"", &["3:7: `a` has no namespace"]);
+    check("[facts.a]\nkey = \"a.*\"", &["3:7: `key` names one fact | write `keys"]);
+    check("[facts.a]\nkeys = \"a.b\"", &["3:8: `keys` ends in `.*` | write `key"]);
+    check("[facts.a]\nkey = \"a.${principle}\"", &["3:7: there is no `${principle}` | did you mean `principal`?"]);
+    check("[facts.a]\nkey = \"a.${principal.team}.${request.x}\"", &["3:7: no rule has all these variables"]);
+    check("[facts.a]\nkey = \"a.b\"\nmax_staleness = 3", &["4:1: unknown field `max_staleness`"]);
+    check("[facts.a]\nkey = \"a.b\"\nmax_staleness_ms = -3", &["4:20: invalid value: integer `-3`"]);
+    check(
+        "[facts.a]\nkey = \"a.b\"\ndefault = 0.12345",
+        &["4:11: the default is 0.12345, a number that rules cannot hold"],
+    );
+    check("[facts.a]\nkey = \"a.b\"\ndefault = 2026-01-07", &["4:11: a default is what JSON has"]);
+    check("[facts.a]\nkeys = \"a.b.*\"\ndefault = 0", &["4:11: a default stands for one fact"]);
+    check("[facts.a]\nkey = \"a.b\"\n[facts.a.counts]\nvalue = {}", &["5:1: every fact has `value` already"]);
+    check("[facts.a]\nkey = \"a.b\"\n[facts.a.counts]\nB = {}", &["5:1: `B` is not a count's name"]);
+    check("[facts.a]\nkey = \"a.b\"\n[facts.a.counts]\nb = { off = \"x\" }", &["5:7: unknown field `off`"]);
+    check(
+        "[facts.a]\nkey = \"a.b\"\n[facts.a.counts]\nb = { of = \"x..y\" }",
+        &["5:1: count `b`: `x..y` is not a path"],
+    );
+    check(
+        "[facts.a]\nkey = \"a.b\"\n[facts.a.counts]\nb = { where = { c = [1] } }",
+        &["5:1: count `b`: `c` is compared with text, an integer or a boolean"],
+    );
+    check(
+        "[facts.a]\nkey = \"a.b\"\n[facts.a.counts]\nb = { where = { c = 1.5 } }",
+        &["5:1: count `b`: `c` is compared"],
+    );
+}
+
+#[test]
+fn mistakes_in_decisions() {
+    let names = format!("{NAMES}{FACTS}");
+    let check_at = |path: &str, text: &str, expected: &str| {
+        let source = Source::from_text("acme", &names, "", "").with_decision(path, text);
+        check(&format!("decisions/{path}.cedar"), weir_policy::compile(&source, crate::VALIDITY), &[expected]);
+    };
+    let check = |text: &str, expected: &str| check_at("a.b", text, expected);
+    check("", "1:1: the file has no rule | remove the file");
+    check("// nothing\n", "1:1: the file has no rule");
+    check("permit (principal, action, resource)", "1:37: unexpected end of input");
+    check(
+        "permit (principal in Role::\"admin\", action, resource);",
+        "1:22: there is no entity type `Role` in decisions | known: App, Action, Resource",
+    );
+    check(
+        "permit (principal is Agent, action, resource);",
+        "1:9: the principal of a decision is always `App`, never `Agent`",
+    );
+    check(
+        "permit (principal == Resource::\"x\", action, resource);",
+        "1:9: the principal of a decision is always `App`, never `Resource`",
+    );
+    check(
+        "permit (principal, action, resource in App::\"x\");",
+        "1:28: the resource of a decision is always `Resource`, never `App`",
+    );
+    check(
+        "permit (principal, action, resource) when { context.purpose == \"x\" };",
+        "1:45: the context has no `purpose` | known: request, facts, now, hour, weekday",
+    );
+    check("permit (principal, action, resource) when { context == {} };", "1:45: `context`");
+    check(
+        "permit (principal, action, resource) when { context.facts.team.value };",
+        "1:45: fact `team` cannot be read in rules about decisions | its key has ${principal.team}, which only statements have",
+    );
+    check(
+        "permit (principal, action, resource) when { context.facts.deploy.seniors > 1 };",
+        "1:45: fact `deploy` has no `seniors`",
+    );
+    check(
+        "@id(\"x\") permit (principal, action, resource);\n@id(\"x\") permit (principal, action, resource);",
+        "2:1: two rules have the id `x`",
+    );
+    check_at("a b", "permit (principal, action, resource);", "1:1: a path has letters");
+    check_at("a..b", "permit (principal, action, resource);", "1:1: a path has letters");
 }
 
 #[test]
@@ -250,6 +391,96 @@ fn directories_are_read_whole_or_not_at_all() {
     assert_eq!(directory::read(folder.path()).unwrap().content_hash(), hash, "examples are no part of the policy");
     write("access.cedar", b"// more");
     assert_ne!(directory::read(folder.path()).unwrap().content_hash(), hash);
+}
+
+#[test]
+fn decisions_are_files_of_a_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    let decisions = folder.path().join("decisions");
+    let write = |name: &str, text: &[u8]| std::fs::write(folder.path().join(name), text).unwrap();
+    let read = || directory::read(folder.path());
+    let refused = || lines(&read().unwrap_err()).join(" ");
+    write("policy.toml", b"org = \"acme\"");
+    write("access.cedar", b"");
+    write("row_filters.sql", b"");
+    let without = read().unwrap().content_hash();
+    assert!(directory::files(folder.path()).contains(&decisions), "a folder that comes is noticed");
+    std::fs::create_dir(&decisions).unwrap();
+    assert_eq!(read().unwrap().content_hash(), without);
+    write("decisions/a.b.cedar", b"permit (principal, action, resource);");
+    write("decisions/.hidden.cedar", b"nonsense");
+    write("decisions/a.b.cedar~", b"nonsense");
+    let one = read().unwrap();
+    assert_ne!(one.content_hash(), without);
+    assert_eq!(
+        one.content_hash(),
+        Source::from_text("", "org = \"acme\"", "", "")
+            .with_decision("a.b", "permit (principal, action, resource);")
+            .content_hash()
+    );
+    assert!(directory::files(folder.path()).contains(&decisions.join("a.b.cedar")));
+    std::fs::rename(decisions.join("a.b.cedar"), decisions.join("a.c.cedar")).unwrap();
+    assert_ne!(read().unwrap().content_hash(), one.content_hash(), "its path is its name");
+
+    write("decisions/a.d.cedr", b"");
+    assert_eq!(
+        refused(),
+        "1:1: this is no decision | a decision is a file `<path>.cedar`, such as prod.deployment.approval.cedar"
+    );
+    std::fs::remove_file(decisions.join("a.d.cedr")).unwrap();
+    std::fs::create_dir(decisions.join("x.cedar")).unwrap();
+    assert!(refused().starts_with("1:1: this is no decision"));
+    std::fs::remove_dir(decisions.join("x.cedar")).unwrap();
+    write("decisions/a.d.cedar", b"\xff");
+    assert_eq!(refused(), "1:1: the file is not UTF-8 text");
+    write("decisions/a.d.cedar", &vec![b' '; 5 * 1024 * 1024]);
+    write("decisions/a.e.cedar", &vec![b' '; 5 * 1024 * 1024]);
+    assert!(refused().starts_with("1:1: the decisions are longer than"), "{}", refused());
+    write("decisions/a.d.cedar", b"");
+    write("decisions/a.e.cedar", b"");
+    for number in 0..1_000 {
+        write(&format!("decisions/n{number}.cedar"), b"");
+    }
+    assert_eq!(refused(), "1:1: there are more than 1000 files");
+    assert!(directory::files(folder.path()).contains(&decisions));
+}
+
+#[test]
+fn examples_give_facts() {
+    let run = |cases: &str| {
+        let access = "permit (principal, action, resource) when { context.facts.approval.seniors >= 1 };";
+        let deploy = "permit (principal, action, resource) when { context.facts.deploy.value };";
+        let source =
+            Source::from_text("acme", &format!("{NAMES}{FACTS}"), access, "").with_decision("may.deploy", deploy);
+        run_cases(&source.with_tests(cases))
+    };
+    let statement = "[[case]]\nagent = \"ann\"\naction = \"select\"\ntable = \"t\"\nexpect = \"allow\"\n";
+    let decision = "[[decision]]\npath = \"may.deploy\"\nrequest = { id = 7 }\n";
+    let check = |cases: &str, passed: usize, failure: &str| {
+        let report = run(cases).unwrap();
+        assert_eq!(report.passed, passed, "{report}");
+        assert!(report.to_string().contains(failure), "{report}");
+    };
+    check(&format!("{statement}facts = {{ \"approvals.ann.t\" = {{ approvers = [1] }} }}"), 1, "");
+    check(statement, 0, "expected Allow, but no rule permits select on public.t for agent `ann`");
+    check(&format!("{decision}expect = \"allow\"\nfacts = {{ \"approvals.7\" = true }}"), 1, "");
+    check(&format!("{decision}expect = \"deny\"\nfacts = {{ \"approvals.7\" = false }}"), 1, "");
+    check(
+        &format!("{decision}expect = \"deny\"\nfacts = {{ \"approvals.7\" = true }}"),
+        0,
+        "expected Deny, but `` for app `` is permitted by `rule-1` (decisions/may.deploy.cedar:1)",
+    );
+    check(
+        "[[decision]]\npath = \"may.deploy\"\nexpect = \"deny\"",
+        0,
+        "expected Deny, but there is no answer: fact `deploy`: the request has no `id`",
+    );
+    check("[[decision]]\npath = \"may.deploy\"\nexpect = \"error\"", 1, "");
+    let mistakes = |cases: &str| lines(&run(cases).unwrap_err()).join("\n");
+    let found = mistakes("[[decision]]\npath = \"may.deplo\"\nexpect = \"deny\"");
+    assert_eq!(found, "2:8: there is no policy `may.deplo` | did you mean `may.deploy`?");
+    let found = mistakes(&format!("{decision}expect = \"deny\"\n[decision.facts]\napprovals.7 = true"));
+    assert!(found.starts_with("6:1: `approvals` is not a fact's key"), "{found}");
 }
 
 #[test]

@@ -6,16 +6,17 @@ use cedar_policy::{
     Authorizer, Context, Decision as Answer, Entities, Entity, EntityUid, PolicySet, RestrictedExpression,
 };
 use proptest::prelude::*;
+use serde_json::json;
 use weir_model::{Action, AttributeValue, Attributes, ClientAddress, ObjectName, Principal};
 use weir_policy::{Policy, Request, RequestContext};
 
-use crate::{identity, object, try_compile};
+use crate::{identity, object, try_compile, world::World};
 
 const ROLES: usize = 4;
 const AGENTS: usize = 3;
 const TABLES: [&str; 5] = ["public.a", "public.b", "sales.a", "sales.c", "other.z"];
 
-const CONDITIONS: [&str; 14] = [
+const CONDITIONS: [&str; 20] = [
     "",
     "when { principal.level > 2 }",
     "when { principal has level && principal.level > 2 }",
@@ -30,7 +31,42 @@ const CONDITIONS: [&str; 14] = [
     "when { context.client.isInRange(ip(\"10.0.0.0/8\")) }",
     "when { context.client_local || context.statement == \"copy\" }",
     "when { context.now < datetime(\"2026-01-07T00:00:00Z\") && context.weekday != 3 }",
+    "when { context.facts.flag.value.on }",
+    "unless { context.facts.flag has value && context.facts.flag.value.on }",
+    "when { context.facts.flag.all >= 2 }",
+    "when { context.facts.flag.status == \"absent\" && context.hour < 12 }",
+    "when { principal in Role::\"r1\" || context.facts.level.value > 1 }",
+    "unless { principal in Role::\"r2\" && context.facts.level.value > principal.level }",
 ];
+
+const FACTS: &str = r#"
+[facts.flag]
+key = "flags.${principal}"
+counts = { all = { of = "all" } }
+[facts.level]
+key = "levels.${resource.name}"
+default = 1
+"#;
+
+fn facts() -> World {
+    World::with(&[
+        ("flags.a0", json!({"on": true, "all": [1, 2]})),
+        ("flags.a1", json!({"on": false, "all": [1]})),
+        ("levels.a", json!(2)),
+    ])
+}
+
+/// The same as rules should see them, built here on its own.
+fn facts_in_cedar(agent: &str, table: &str, there: bool) -> RestrictedExpression {
+    let flag = match agent {
+        "a0" if there => r#"{status: "present", value: {on: true, all: [1, 2]}, all: 2}"#,
+        "a1" if there => r#"{status: "present", value: {on: false, all: [1]}, all: 1}"#,
+        _ => r#"{status: "absent", all: 0}"#,
+    };
+    let level =
+        if there && table == "a" { r#"{status: "present", value: 2}"# } else { r#"{status: "absent", value: 1}"# };
+    format!("{{flag: {flag}, level: {level}}}").parse().unwrap()
+}
 
 fn principal_scope() -> impl Strategy<Value = String> {
     prop_oneof![
@@ -100,7 +136,7 @@ fn names() -> impl Strategy<Value = String> {
             let attributes = level.into_iter().chain(region).collect::<Vec<_>>().join(", ");
             text += &format!("[agents.a{agent}]\nroles = [{}]\nattributes = {{ {attributes} }}\n", chosen(flags, None));
         }
-        text
+        text + FACTS
     })
 }
 
@@ -154,13 +190,20 @@ const MOMENTS: [Moment; 3] = [
     Moment { text: "2026-01-07T12:00:00.000Z", ms: 1_767_787_200_000, hour: 12, weekday: 3 },
 ];
 
-fn context(moment: &Moment, client: &ClientAddress, purpose: Option<&str>, statement: &str) -> Context {
+fn context(
+    moment: &Moment,
+    client: &ClientAddress,
+    purpose: Option<&str>,
+    statement: &str,
+    facts: RestrictedExpression,
+) -> Context {
     let mut pairs = vec![
         ("now".to_owned(), RestrictedExpression::new_datetime(moment.text)),
         ("hour".to_owned(), RestrictedExpression::new_long(moment.hour)),
         ("weekday".to_owned(), RestrictedExpression::new_long(moment.weekday)),
         ("client_local".to_owned(), RestrictedExpression::new_bool(*client == ClientAddress::Local)),
         ("statement".to_owned(), RestrictedExpression::new_string(statement.to_owned())),
+        ("facts".to_owned(), facts),
     ];
     if let ClientAddress::Ip(address) = client {
         pairs.push(("client".to_owned(), RestrictedExpression::new_ip(address.to_string())));
@@ -174,6 +217,7 @@ fn compare(policy: &Policy, everything: &PolicySet) -> Result<(), TestCaseError>
     let clients = [ClientAddress::Local, ClientAddress::Ip("10.9.8.7".parse().unwrap())];
     let circumstances =
         [(0, 0, None, "select"), (1, 1, Some("analytics"), "copy"), (2, 1, Some("marketing"), "select")];
+    let worlds = [facts(), World::default()];
     for agent in 0..AGENTS {
         let principal = policy.principal(&identity(&format!("a{agent}"), &[], Attributes::new())).unwrap();
         for table in TABLES.map(object) {
@@ -182,18 +226,25 @@ fn compare(policy: &Policy, everything: &PolicySet) -> Result<(), TestCaseError>
             for (action, (moment, client, purpose, statement)) in
                 Action::ALL.into_iter().flat_map(|action| circumstances.map(|circumstance| (action, circumstance)))
             {
-                let (moment, client) = (&MOMENTS[moment], &clients[client]);
+                let (moment, client, there) = (&MOMENTS[moment], &clients[client], moment != 1);
+                let facts = facts_in_cedar(&principal.agent, table.name(), there);
                 let request = cedar_policy::Request::new(
                     uid("Agent", &principal.agent),
                     uid("Action", action.as_str()),
                     uid("Table", &table.to_string()),
-                    context(moment, client, purpose, statement),
+                    context(moment, client, purpose, statement, facts),
                     None,
                 );
                 let response = authorizer.is_authorized(&request.unwrap(), everything, &entities);
                 let erring: BTreeSet<String> = response.diagnostics().errors().map(erring_policy).collect();
                 let reasons: BTreeSet<String> = response.diagnostics().reason().map(policy_number).collect();
-                let context = RequestContext { now_unix_ms: moment.ms, client, purpose, statement_kind: statement };
+                let context = RequestContext {
+                    now_unix_ms: moment.ms,
+                    client,
+                    purpose,
+                    statement_kind: statement,
+                    facts: Some(&worlds[usize::from(!there)]),
+                };
                 let decision = policy.decide(&principal, &Request { action, object: &table, context: &context });
                 let again = policy.decide(&principal, &Request { action, object: &table, context: &context });
                 prop_assert_eq!(&decision, &again);
@@ -233,7 +284,7 @@ fn policy_number(id: &cedar_policy::PolicyId) -> String {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
     #[test]
     fn indexed_decisions_equal_cedar_s_over_everything(names in names(), rules in proptest::collection::vec(rule(), 0..12)) {
         let body = try_compile(&names, &rules.join("\n"), "");

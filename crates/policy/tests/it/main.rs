@@ -11,9 +11,12 @@
 mod decisions;
 mod demo;
 mod diagnostics;
+mod evaluations;
+mod facts;
 mod index_equals_cedar;
 mod rows;
 mod signing;
+mod world;
 
 use std::sync::Arc;
 
@@ -61,5 +64,6 @@ fn noon() -> RequestContext<'static> {
         client: &ClientAddress::Local,
         purpose: None,
         statement_kind: "select",
+        facts: None,
     }
 }

@@ -1,8 +1,8 @@
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use weir_model::OrgName;
-use weir_policy::{BundleBody, BundleError, BundleKey, VerifyingKey, sign, verify};
+use weir_policy::{BundleBody, BundleError, BundleKey, Source, VerifyingKey, compile, sign, verify};
 
-use crate::try_compile;
+use crate::{VALIDITY, try_compile};
 
 fn body() -> BundleBody {
     try_compile(
@@ -33,6 +33,24 @@ fn a_signed_bundle_opens_and_answers() {
     let policy = verify(&jws, &key.verifying_key(), &acme(), 1_500, Some(7)).unwrap();
     assert_eq!((policy.version(), policy.not_after()), (7, 2_000));
     assert_eq!(*policy.body(), body());
+}
+
+/// What a policy without facts is signed as does not change, and what has some comes through.
+#[test]
+fn facts_and_decisions_are_signed_where_there_are_any() {
+    let text = serde_json::to_string(&body()).unwrap();
+    assert!(!text.contains("\"facts\"") && !text.contains("\"decisions\""), "{text}");
+    let key = BundleKey::generate().unwrap();
+    let policy = verify(&sign(&with_facts(), &key).unwrap(), &key.verifying_key(), &acme(), 1_500, None).unwrap();
+    assert_eq!(*policy.body(), with_facts());
+    assert_eq!(policy.decision_paths().collect::<Vec<_>>(), ["may.deploy"]);
+}
+
+fn with_facts() -> BundleBody {
+    let names = "org = 'acme'\n[facts.deploy]\nkey = 'approvals.${request.id}'\ndefault = { a = [1, 2.5] }\nmax_staleness_ms = 5\n\
+                 counts = { n = { of = 'a', where = { role = 'x', level = 3 }, distinct = 'user' } }";
+    let decision = "permit (principal, action, resource) when { context.facts.deploy.n > 1 };";
+    compile(&Source::from_text("acme", names, "", "").with_decision("may.deploy", decision), VALIDITY).unwrap()
 }
 
 #[test]
@@ -131,6 +149,18 @@ fn a_signature_does_not_make_a_bad_rule_good() {
         signed(&|body| body.row_policies[0].using = Some("true) OR (true".into())),
         Err(BundleError::Rule(_))
     ));
+    let facts = |change: &dyn Fn(&mut BundleBody)| {
+        let mut body = with_facts();
+        change(&mut body);
+        assert!(matches!(check(&sign(&body, &key).unwrap(), &key), Err(BundleError::Rule(_))));
+    };
+    facts(&|body| body.facts.clear());
+    facts(&|body| body.facts.get_mut("deploy").unwrap().key = "approvals.*.x".into());
+    facts(&|body| body.facts.get_mut("deploy").unwrap().key = "approvals.${principal.team}".into());
+    facts(&|body| body.facts.get_mut("deploy").unwrap().key = "approvals.${request.id}.*".into());
+    facts(&|body| body.facts.get_mut("deploy").unwrap().default = Some(0.123456.into()));
+    facts(&|body| body.facts.get_mut("deploy").unwrap().counts.get_mut("n").unwrap().of = ".".into());
+    facts(&|body| body.decisions.get_mut("may.deploy").unwrap()[0].text = "permit".into());
 }
 
 #[test]
