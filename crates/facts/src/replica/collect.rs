@@ -39,7 +39,6 @@ impl<S: Storage> Replica<S> {
             return Ok(());
         }
         let keys = self.ended_between(low, high)?;
-        self.sweep.swept = time;
         let mut told = Vec::new();
         for key in keys {
             let Some(state) = self.storage.state(&key)? else { continue };
@@ -48,11 +47,14 @@ impl<S: Storage> Replica<S> {
                 continue;
             }
             let kind = kind_of(self.rules.strategy(key.namespace()), Some(&state), time);
-            self.counts.expired += 1;
             told.push((kind, key, Some(state)));
         }
-        // A crash does not take the time back at which these ended.
-        self.progress_moved |= !told.is_empty();
+        // A crash must not take the time back at which these ended. Without room for it they are told later.
+        if !told.is_empty() && self.record_progress().is_err() {
+            return Ok(());
+        }
+        self.sweep.swept = time;
+        self.counts.expired += told.len() as u64;
         self.tell_together(told);
         Ok(())
     }

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use weir_facts::{
-    Config, Effect, FactKey, Memory, Millis, NodeId, Operation, Precondition, Refused, Replica, Rules, Strategy,
-    WriteFact, message::Message,
+    Body, Config, Effect, EventKind, FactKey, Memory, Millis, NodeId, Operation, Precondition, Refused, Replica, Rules,
+    Strategy, WriteFact, message::Message,
 };
 
 const NOW: Millis = Millis(1_800_000_000_000);
@@ -184,6 +184,76 @@ fn a_late_message_does_not_bring_back_what_was_collected() {
     assert_eq!(b.storage().unpersisted(), 0);
 }
 
+/// Until what is over is collected at one that has no other member.
+fn wait_alone(a: &mut Replica<Memory>, now: &mut Millis, collected: u64) {
+    for _ in 0..60 {
+        *now = now.plus(5_000);
+        a.tick(*now).unwrap();
+        a.persist().unwrap();
+    }
+    assert_eq!(a.counts().collected, collected, "{:?}", a.counts());
+}
+
+#[test]
+fn what_stood_behind_a_deletion_does_not_show_when_that_is_forgotten() {
+    let (mut a, mut b) = (replica("a", Memory::new(), NOW), replica("b", Memory::new(), NOW));
+    b.write(NOW, &[put("k.x", "1")]).unwrap();
+    sent(&mut b);
+    a.write(NOW.plus(10), &[fact("k.x", Operation::Delete)]).unwrap();
+    sent(&mut a).into_iter().for_each(|message| b.receive(NOW.plus(20), &node("a"), message).unwrap());
+    assert_eq!(value(&b, "k.x", NOW.plus(20)), None);
+    let mut now = NOW;
+    a.remove_member(&node("b")).unwrap();
+    // This it does not hear of, so that it has to fetch everything.
+    a.write(NOW.plus(30), &[fact("k.y", Operation::Delete)]).unwrap();
+    wait_alone(&mut a, &mut now, 2);
+    a.add_member(&node("b")).unwrap();
+    wait(&mut a, &mut b, &mut now);
+    assert_eq!(b.counts().fetches, 1);
+    for replica in [&a, &b] {
+        assert_eq!(value(replica, "k.x", now), None);
+    }
+    assert_eq!(b.lost(&FactKey::new("k.x").unwrap(), 9).unwrap().len(), 1);
+}
+
+#[test]
+fn what_has_ended_stays_so_when_the_clock_steps_back() {
+    let mut a = replica("a", Memory::crashable(), NOW);
+    let ttl_ms = std::num::NonZeroU64::new(500);
+    a.write(NOW, &[fact("k.x", Operation::Put { json: "1".into(), ttl_ms })]).unwrap();
+    a.persist().unwrap();
+    drop(a.effects());
+    a.tick(NOW.plus(500)).unwrap();
+    assert_eq!(value(&a, "k.x", NOW), None);
+    let ends = |a: &mut Replica<Memory>| {
+        a.effects().filter(|effect| matches!(effect, Effect::Event(event) if event.kind == EventKind::Expire)).count()
+    };
+    assert_eq!(ends(&mut a), 0, "a crash would take it back");
+    a.persist().unwrap();
+    assert_eq!(ends(&mut a), 1);
+    let mut memory = a.into_storage();
+    memory.crash(0);
+    let a = replica("a", memory, NOW.plus(1));
+    assert_eq!(value(&a, "k.x", NOW.plus(1)), None);
+}
+
+#[test]
+fn of_held_values_written_anew_those_behind_are_in_the_history() {
+    let mut b = replica("b", Memory::new(), NOW);
+    let ahead = NOW.plus(600_000);
+    for (json, at) in [("1", ahead), ("2", ahead.plus(1))] {
+        // Each time with another disk, so that neither write knows of the other.
+        let mut a = replica("a", Memory::new(), at);
+        a.write(at, &[put("k.x", json)]).unwrap();
+        sent(&mut a).into_iter().for_each(|message| b.receive(NOW, &node("a"), message).unwrap());
+    }
+    let first = b.held().next().unwrap().number;
+    b.restamp(NOW, first).unwrap();
+    assert_eq!(value(&b, "k.x", NOW).as_deref(), Some("2"));
+    let lost = b.lost(&FactKey::new("k.x").unwrap(), 9).unwrap();
+    assert!(matches!(&lost[..], [cell] if cell.body == Body::Value("1".into())), "{lost:?}");
+}
+
 /// What it counted while it was away has an older time than the deletion that is forgotten.
 #[test]
 fn what_a_node_counted_while_it_was_away_comes_after_what_was_collected() {
@@ -203,12 +273,7 @@ fn what_a_node_counted_while_it_was_away_comes_after_what_was_collected() {
     drop(b.effects());
     a.write(NOW.plus(2), &[add(1)]).unwrap();
     let version = a.write(NOW.plus(10), &[fact("k.x", Operation::Delete)]).unwrap().version;
-    for _ in 0..60 {
-        now = now.plus(5_000);
-        a.tick(now).unwrap();
-        a.persist().unwrap();
-    }
-    assert_eq!(a.counts().collected, 1);
+    wait_alone(&mut a, &mut now, 1);
     a.add_member(&node("b")).unwrap();
     wait(&mut a, &mut b, &mut now);
     for replica in [&a, &b] {
