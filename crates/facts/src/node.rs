@@ -7,6 +7,7 @@
 //! - What clients can make wait here is bounded, in number and in bytes: what is beyond is refused as overload.
 //! - Nothing that reads or subscribes can stop the writer.
 
+mod group;
 mod hub;
 mod job;
 mod mailbox;

@@ -12,8 +12,9 @@ use std::{
 
 use super::{
     Shared,
+    group::{Asking, Group},
     hub::Hub,
-    job::{Applied, Begin, CatchingUp, CaughtUp, Command, Job, NodeError, Work},
+    job::{Acknowledge, Applied, Begin, CatchingUp, CaughtUp, Command, Job, NodeError, Work},
     mailbox::{Mailbox, Persisted},
     now,
 };
@@ -29,6 +30,9 @@ use crate::{
 
 /// About how many events a subscriber that catches up gets at once, so that it does not keep the writer long.
 const CAUGHT_MAX: usize = 128;
+
+/// How long nothing is written before the store rests.
+const REST_AFTER: Duration = Duration::from_secs(2);
 
 /// How long the end waits for a disk that does not answer.
 const END_MAX: Duration = Duration::from_secs(30);
@@ -59,6 +63,8 @@ pub(super) struct Writer {
     tick: Duration,
     next_tick: Instant,
     group_max: usize,
+    /// The newest commit at the last look, and since when there has been no other; `None` once the store rests.
+    resting: (CommitNumber, Option<Instant>),
 }
 
 /// However the thread ends, nobody waits for it afterwards.
@@ -93,6 +99,7 @@ impl Writer {
             tick,
             next_tick: Instant::now(),
             group_max,
+            resting: (CommitNumber::default(), None),
         }
     }
 
@@ -106,9 +113,16 @@ impl Writer {
                 self.follow_effects();
             }
             let now = now();
+            let mut group = Group::default();
             for command in taken.commands {
-                self.apply(now, command);
+                if let Some(command) = group.take(command) {
+                    self.write_group(now, std::mem::take(&mut group));
+                    if let Some(command) = group.take(command) {
+                        self.apply(now, command);
+                    }
+                }
             }
+            self.write_group(now, group);
             if Instant::now() >= self.next_tick {
                 self.tick(now);
             }
@@ -135,9 +149,23 @@ impl Writer {
             self.notice(&error);
         }
         let at = Instant::now();
+        self.rest(at);
         while self.waiting.front().is_some_and(|waiting| waiting.deadline <= at) {
             if let Some(waiting) = self.waiting.pop_front() {
                 (waiting.tell)(Err(NodeError::TimedOut));
+            }
+        }
+    }
+
+    /// After a rush, takes what it left in buffers out of memory.
+    fn rest(&mut self, at: Instant) {
+        let (commit, since) = self.resting;
+        if commit != self.replica.last_commit() {
+            self.resting = (self.replica.last_commit(), Some(at));
+        } else if since.is_some_and(|since| at.duration_since(since) >= REST_AFTER) {
+            self.resting.1 = None;
+            if let Err(error) = self.replica.storage().rest() {
+                self.notice(&error);
             }
         }
     }
@@ -154,6 +182,22 @@ impl Writer {
         }
     }
 
+    /// As one commit if all can be written, and else each as it can be.
+    fn write_group(&mut self, now: Millis, group: Group) {
+        let Group { writes, asking, .. } = group;
+        let together = if asking.len() > 1 { self.replica.write(now, &writes).ok() } else { None };
+        let mut rest = writes.as_slice();
+        for Asking { writes: count, ack, deadline, done } in asking {
+            let Some((writes, others)) = rest.split_at_checked(count) else { return };
+            rest = others;
+            let outcome = match &together {
+                Some(written) => Ok(applied(written, count)),
+                None => self.replica.write(now, writes).map(|written| applied(&written, count)),
+            };
+            self.acknowledge(outcome, ack, deadline, done);
+        }
+    }
+
     fn write(&mut self, now: Millis, job: Job) {
         let Job { work, ack, deadline, done } = job;
         let outcome = match &work {
@@ -161,6 +205,16 @@ impl Writer {
             Work::Each(writes) => self.write_each(now, writes),
             Work::Count(write) => self.count(now, write),
         };
+        self.acknowledge(outcome, ack, deadline, done);
+    }
+
+    fn acknowledge(
+        &mut self,
+        outcome: Result<(Applied, CommitNumber), Refused<StoreError>>,
+        ack: Ack,
+        deadline: Instant,
+        done: Acknowledge,
+    ) {
         match outcome {
             Ok((applied, commit)) if ack == Ack::Durable => {
                 let tell = move |outcome: Result<(), NodeError>| done(outcome.map(|()| applied));
