@@ -48,25 +48,39 @@ fn on_processor() -> Duration {
     Duration::from_nanos(text.split_whitespace().next().unwrap().parse().unwrap())
 }
 
-/// What went by on the clock and on the processor.
+/// The same of all threads.
+fn all_on_processor() -> Duration {
+    let threads = std::fs::read_dir("/proc/self/task").unwrap();
+    let of = |thread: std::io::Result<std::fs::DirEntry>| {
+        // One that has ended meanwhile is left out.
+        let text = std::fs::read_to_string(thread.unwrap().path().join("schedstat")).unwrap_or_default();
+        text.split_whitespace().next().map_or(0, |nanos| nanos.parse().unwrap())
+    };
+    Duration::from_nanos(threads.map(of).sum())
+}
+
+/// What went by on the clock and on the processor, of the caller and of all threads.
 #[derive(Default)]
 struct Spent {
     clock: Duration,
     processor: Duration,
+    all: Duration,
 }
 
 impl Spent {
     fn on<T>(&mut self, work: impl FnOnce() -> T) -> T {
-        let (began, before) = (Instant::now(), on_processor());
+        let (began, before, all_before) = (Instant::now(), on_processor(), all_on_processor());
         let done = work();
         self.clock += began.elapsed();
         self.processor += on_processor() - before;
+        self.all += all_on_processor().saturating_sub(all_before);
         done
     }
 
     fn per(&self, count: u64) -> String {
-        let each = self.processor.as_nanos() as f64 / 1_000.0 / count as f64;
-        format!("{:.0}/s, {each:.2} us of processor each", count as f64 / self.clock.as_secs_f64())
+        let each = |time: Duration| time.as_nanos() as f64 / 1_000.0 / count as f64;
+        let rate = count as f64 / self.clock.as_secs_f64();
+        format!("{rate:.0}/s, {:.2} us of processor each, {:.2} with workers", each(self.processor), each(self.all))
     }
 }
 
@@ -257,7 +271,11 @@ fn main() {
     let origin = Origin { node: NodeId::new("k8s-node-1").unwrap(), incarnation: 0x0123_4567_89ab_cdef };
     say("resident at the start", format!("{:.1} MB", resident_mb()));
     let began = Instant::now();
-    let mut store = FactStore::open(Settings { key_file, ..Settings::new(folder) }).unwrap();
+    let mut settings = Settings { key_file, ..Settings::new(folder) };
+    if let Ok(megabytes) = std::env::var("WRITE_BUFFER_MB") {
+        settings.write_buffer_bytes = megabytes.parse::<u64>().unwrap() << 20;
+    }
+    let mut store = FactStore::open(settings).unwrap();
     let count = store.reader().count() as u64;
     say(&format!("opened with {count} facts"), format!("{:.0} ms", began.elapsed().as_secs_f64() * 1_000.0));
     say("resident after opening", format!("{:.1} MB", resident_mb()));

@@ -1,6 +1,7 @@
-use std::{collections::BTreeMap, fmt, sync::Arc};
+use std::{fmt, sync::Arc};
 
 use serde::{Deserialize, Serialize};
+use smallvec::SmallVec;
 
 /// A node's name: stable over restarts, one word.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -79,16 +80,20 @@ impl fmt::Display for Dot {
 
 /// Of each origin, the writes up to a number.
 ///
-/// Of a whole node it says what was applied; of one key, which writes to that key its state has seen. The order of the
-/// map is that of origins, so that equal vectors have equal bytes.
+/// Of a whole node it says what was applied; of one key, which writes to that key its state has seen: most keys have
+/// one writer, which takes no memory of its own. In the order of origins, so that equal vectors have equal bytes.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(from = "Vec<(Origin, u64)>", into = "Vec<(Origin, u64)>")]
-pub struct VersionVector(BTreeMap<Origin, u64>);
+pub struct VersionVector(SmallVec<[(Origin, u64); 1]>);
 
 impl VersionVector {
+    fn place(&self, origin: &Origin) -> Result<usize, usize> {
+        self.0.binary_search_by(|(own, _)| own.cmp(origin))
+    }
+
     #[must_use]
     pub fn get(&self, origin: &Origin) -> u64 {
-        self.0.get(origin).copied().unwrap_or(0)
+        self.place(origin).ok().and_then(|place| self.0.get(place)).map_or(0, |(_, seq)| *seq)
     }
 
     #[must_use]
@@ -107,11 +112,13 @@ impl VersionVector {
         if seq == 0 {
             return;
         }
-        match self.0.get_mut(origin) {
-            Some(own) => *own = seq.max(*own),
-            None => {
-                self.0.insert(origin.clone(), seq);
+        match self.place(origin) {
+            Ok(place) => {
+                if let Some((_, own)) = self.0.get_mut(place) {
+                    *own = seq.max(*own);
+                }
             }
+            Err(place) => self.0.insert(place, (origin.clone(), seq)),
         }
     }
 
@@ -128,7 +135,9 @@ impl VersionVector {
     }
 
     pub fn forget(&mut self, origin: &Origin) {
-        self.0.remove(origin);
+        if let Ok(place) = self.place(origin) {
+            self.0.remove(place);
+        }
     }
 
     pub fn iter(&self) -> impl Iterator<Item = (&Origin, u64)> {
@@ -162,6 +171,6 @@ impl From<Vec<(Origin, u64)>> for VersionVector {
 
 impl From<VersionVector> for Vec<(Origin, u64)> {
     fn from(vector: VersionVector) -> Vec<(Origin, u64)> {
-        vector.0.into_iter().collect()
+        vector.0.into_vec()
     }
 }

@@ -9,6 +9,7 @@
 
 mod alarms;
 mod exchange;
+mod group;
 mod hub;
 mod job;
 mod mailbox;

@@ -18,7 +18,7 @@ mod keyring;
 
 pub use self::error::SealError;
 pub(crate) use self::{
-    cipher::{DataKeyId, NAME_BYTES, Nonces, SEALED_EXTRA},
+    cipher::{DataKeyId, NAME_BYTES, Nonces, SEALED_HEAD, TAG_BYTES},
     key_file::KeyFile,
-    keyring::Keyring,
+    keyring::{Keyring, Place},
 };

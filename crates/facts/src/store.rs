@@ -24,6 +24,7 @@ mod index;
 mod manifest;
 mod mark;
 mod opening;
+mod ordered;
 mod reader;
 mod record;
 mod rewrite;
@@ -109,6 +110,15 @@ impl FactStore {
     #[must_use]
     pub fn commits(&self) -> u64 {
         self.tally.commits
+    }
+
+    /// Has what was written lately put in tables and out of memory, beside the caller. For when little is written.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn rest(&self) -> Result<(), StoreError> {
+        self.syncer.is_sound()?;
+        self.shared.with_engine(Engine::rest)
     }
 
     /// Opens the engine anew after it failed, if a full disk may be why. Whether the log then has `expected` commits,

@@ -14,8 +14,9 @@ use super::{
     Shared,
     alarms::AlarmLog,
     exchange::{Exchange, Replicating},
+    group::{Asking, Group},
     hub::Hub,
-    job::{Applied, Begin, CatchingUp, CaughtUp, Command, Job, NodeError, Work},
+    job::{Acknowledge, Applied, Begin, CatchingUp, CaughtUp, Command, Job, NodeError, Work},
     mailbox::{Delivered, Mailbox, Persisted},
     now,
     plane::PeerMessage,
@@ -32,6 +33,9 @@ use crate::{
 
 /// About how many events a subscriber that catches up gets at once, so that it does not keep the writer long.
 const CAUGHT_MAX: usize = 128;
+
+/// How long nothing is written before the store rests.
+const REST_AFTER: Duration = Duration::from_secs(2);
 
 /// How long the end waits for a disk that does not answer.
 const END_MAX: Duration = Duration::from_secs(30);
@@ -66,6 +70,8 @@ pub(super) struct Writer {
     tick: Duration,
     next_tick: Instant,
     group_max: usize,
+    /// The newest commit at the last look, and since when there has been no other; `None` once the store rests.
+    resting: (CommitNumber, Option<Instant>),
 }
 
 /// However the thread ends, nobody waits for it afterwards.
@@ -104,6 +110,7 @@ impl Writer {
             tick,
             next_tick: Instant::now(),
             group_max,
+            resting: (CommitNumber::default(), None),
         }
     }
 
@@ -120,9 +127,16 @@ impl Writer {
             for delivered in taken.messages {
                 self.receive(now, delivered);
             }
+            let mut group = Group::default();
             for command in taken.commands {
-                self.apply(now, command);
+                if let Some(command) = group.take(command) {
+                    self.write_group(now, std::mem::take(&mut group));
+                    if let Some(command) = group.take(command) {
+                        self.apply(now, command);
+                    }
+                }
             }
+            self.write_group(now, group);
             if Instant::now() >= self.next_tick {
                 self.tick(now);
             }
@@ -154,6 +168,7 @@ impl Writer {
             self.notice(&error);
         }
         let at = Instant::now();
+        self.rest(at);
         while self.waiting.front().is_some_and(|waiting| waiting.deadline <= at) {
             if let Some(waiting) = self.waiting.pop_front() {
                 (waiting.tell)(Err(NodeError::TimedOut));
@@ -177,6 +192,19 @@ impl Writer {
     /// Statuses go out with the next tick, which comes now.
     fn tick_now(&mut self) {
         self.next_tick = Instant::now();
+    }
+
+    /// After a rush, takes what it left in buffers out of memory.
+    fn rest(&mut self, at: Instant) {
+        let (commit, since) = self.resting;
+        if commit != self.replica.last_commit() {
+            self.resting = (self.replica.last_commit(), Some(at));
+        } else if since.is_some_and(|since| at.duration_since(since) >= REST_AFTER) {
+            self.resting.1 = None;
+            if let Err(error) = self.replica.storage().rest() {
+                self.notice(&error);
+            }
+        }
     }
 
     fn apply(&mut self, now: Millis, command: Command) {
@@ -205,6 +233,22 @@ impl Writer {
         }
     }
 
+    /// As one commit if all can be written, and else each as it can be.
+    fn write_group(&mut self, now: Millis, group: Group) {
+        let Group { writes, asking, .. } = group;
+        let together = if asking.len() > 1 { self.replica.write(now, &writes).ok() } else { None };
+        let mut rest = writes.as_slice();
+        for Asking { writes: count, ack, deadline, done } in asking {
+            let Some((writes, others)) = rest.split_at_checked(count) else { return };
+            rest = others;
+            let outcome = match &together {
+                Some(written) => Ok(applied(written, count)),
+                None => self.replica.write(now, writes).map(|written| applied(&written, count)),
+            };
+            self.acknowledge(outcome, ack, deadline, done);
+        }
+    }
+
     fn write(&mut self, now: Millis, job: Job) {
         let Job { work, ack, deadline, done } = job;
         if let Ack::Replicated(wanted) = ack
@@ -217,6 +261,16 @@ impl Writer {
             Work::Each(writes) => self.write_each(now, writes),
             Work::Count(write) => self.count(now, write),
         };
+        self.acknowledge(outcome, ack, deadline, done);
+    }
+
+    fn acknowledge(
+        &mut self,
+        outcome: Result<(Applied, CommitNumber), Refused<StoreError>>,
+        ack: Ack,
+        deadline: Instant,
+        done: Acknowledge,
+    ) {
         match outcome {
             Ok((applied, commit)) if ack == Ack::Durable => {
                 let tell = move |outcome: Result<(), NodeError>| done(outcome.map(|()| applied));

@@ -8,10 +8,10 @@ use crate::seal::{SealError, key_file::Secret};
 
 /// Bytes of a hashed name. Nobody without the key can look for two names with one hash, and a record says its name.
 pub(crate) const NAME_BYTES: usize = 16;
-const NONCE_BYTES: usize = 12;
-const TAG_BYTES: usize = 16;
-/// What sealing adds to a record's length.
-pub(crate) const SEALED_EXTRA: usize = 4 + NONCE_BYTES + TAG_BYTES;
+pub(super) const NONCE_BYTES: usize = 12;
+pub(crate) const TAG_BYTES: usize = 16;
+/// What stands before a sealed record: the number of its key, and the nonce.
+pub(crate) const SEALED_HEAD: usize = 4 + NONCE_BYTES;
 
 /// Numbers grow with each rotation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -31,11 +31,11 @@ impl Cipher {
         Cipher(Aes256GcmSiv::new(&(**key).into()))
     }
 
-    /// Seals what is in `out` after `start` and puts the nonce before it and the tag behind.
+    /// Seals what is in `out` behind the room for a nonce at `start`; the nonce goes there, and the tag behind it all.
     pub(super) fn seal(&self, out: &mut Vec<u8>, start: usize, bound_to: &[u8], nonces: &mut Nonces) -> Option<()> {
         let nonce = nonces.next().ok()?;
-        out.splice(start..start, nonce);
-        let text = out.get_mut(start + NONCE_BYTES..)?;
+        let (room, text) = out.get_mut(start..)?.split_first_chunk_mut::<NONCE_BYTES>()?;
+        *room = nonce;
         let tag = self.0.encrypt_inout_detached(&Nonce::from(nonce), bound_to, text.into()).ok()?;
         out.extend_from_slice(&tag);
         Some(())
@@ -88,6 +88,7 @@ mod tests {
 
     fn sealed(key: u8, text: &[u8], bound_to: &[u8]) -> Vec<u8> {
         let mut out = b"head".to_vec();
+        out.extend_from_slice(&[0; NONCE_BYTES]);
         out.extend_from_slice(text);
         Cipher::new(&Secret::new([key; 32])).seal(&mut out, 4, bound_to, &mut Nonces::new()).unwrap();
         assert!(out.starts_with(b"head"));
@@ -99,7 +100,7 @@ mod tests {
         let cipher = Cipher::new(&Secret::new([1; 32]));
         for text in [&b""[..], b"x", &[7; 1_000]] {
             let record = sealed(1, text, b"here");
-            assert_eq!(record.len() + 4, text.len() + SEALED_EXTRA);
+            assert_eq!(record.len(), text.len() + NONCE_BYTES + TAG_BYTES);
             assert_eq!(cipher.open(&record, b"here").unwrap(), text);
             assert_eq!(cipher.open(&record, b"there"), None);
             assert_eq!(cipher.open(&sealed(2, text, b"here"), b"here"), None);

@@ -11,10 +11,13 @@ use std::{
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use crate::seal::{
-    DataKeyId, KeyFile, NAME_BYTES, SealError,
-    cipher::{Cipher, Nonces},
-    key_file::{Secret, random_secret, sync_folder_of},
+use crate::{
+    key::KEY_BYTES_MAX,
+    seal::{
+        DataKeyId, KeyFile, NAME_BYTES, SealError,
+        cipher::{Cipher, NONCE_BYTES, Nonces},
+        key_file::{Secret, random_secret, sync_folder_of},
+    },
 };
 
 const FILE: &str = "keys";
@@ -150,34 +153,49 @@ impl Keyring {
 
     /// What a name is called in the store. `kind` keeps names of different things apart.
     pub(crate) fn hash_name(&self, kind: u8, name: &str) -> [u8; NAME_BYTES] {
-        let mut hasher = blake3::Hasher::new_keyed(&self.name_key);
-        hasher.update(&[kind]).update(name.as_bytes());
-        let mut hash = [0; NAME_BYTES];
-        hash.iter_mut().zip(hasher.finalize().as_bytes()).for_each(|(to, from)| *to = *from);
-        hash
+        let mut named = [0; 1 + KEY_BYTES_MAX];
+        let hash = match named.get_mut(..=name.len()) {
+            // At once, which is faster than piece by piece.
+            Some(named) => {
+                named.iter_mut().zip([kind].iter().chain(name.as_bytes())).for_each(|(to, from)| *to = *from);
+                blake3::keyed_hash(&self.name_key, named)
+            }
+            None => blake3::Hasher::new_keyed(&self.name_key).update(&[kind]).update(name.as_bytes()).finalize(),
+        };
+        let mut short = [0; NAME_BYTES];
+        short.iter_mut().zip(hash.as_bytes()).for_each(|(to, from)| *to = *from);
+        short
     }
 
-    /// Seals what is in `out` after `start` with the newest key.
-    pub(crate) fn seal(&self, out: &mut Vec<u8>, start: usize, place: &[u8], nonces: &mut Nonces) -> Option<()> {
+    /// Seals with the newest key what is in `out` behind the [`SEALED_HEAD`] bytes at `start`, which become the head.
+    /// `place` is what the record is bound to.
+    pub(crate) fn seal(&self, out: &mut Vec<u8>, start: usize, place: Place<'_>, nonces: &mut Nonces) -> Option<()> {
         let id = self.newest.0.to_le_bytes();
-        self.data_keys.get(&self.newest)?.cipher.seal(out, start, &bound_to(place, id), nonces)?;
-        out.splice(start..start, id);
-        Some(())
+        *out.get_mut(start..)?.first_chunk_mut::<4>()? = id;
+        self.data_keys.get(&self.newest)?.cipher.seal(out, start + id.len(), &place.under(id), nonces)
     }
 
     /// `None`: it was not sealed for this place by a key that is known, or has been changed since.
-    pub(crate) fn open_record(&self, sealed: &[u8], place: &[u8]) -> Option<Vec<u8>> {
+    pub(crate) fn open_record(&self, sealed: &[u8], place: Place<'_>) -> Option<Vec<u8>> {
         let (id, rest) = sealed.split_first_chunk::<4>()?;
         let key = self.data_keys.get(&DataKeyId(u32::from_le_bytes(*id)))?;
-        key.cipher.open(rest, &bound_to(place, *id))
+        key.cipher.open(rest, &place.under(*id))
     }
 }
 
-fn bound_to(place: &[u8], id: [u8; 4]) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(place.len() + id.len());
-    bytes.extend_from_slice(&id);
-    bytes.extend_from_slice(place);
-    bytes
+/// Where a record is, so that it opens nowhere else: its format and space, and its row.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Place<'a>(pub(crate) [u8; 2], pub(crate) &'a [u8]);
+
+impl Place<'_> {
+    fn under(self, id: [u8; 4]) -> Vec<u8> {
+        let Place(format_and_space, row) = self;
+        let mut bytes = Vec::with_capacity(id.len() + format_and_space.len() + row.len());
+        bytes.extend_from_slice(&id);
+        bytes.extend_from_slice(&format_and_space);
+        bytes.extend_from_slice(row);
+        bytes
+    }
 }
 
 fn key_check(key: &Secret) -> String {
@@ -195,6 +213,7 @@ fn purpose(id: Option<DataKeyId>) -> Vec<u8> {
 
 fn wrap(key: &Secret, id: Option<DataKeyId>, secret: &Secret, nonces: &mut Nonces) -> Option<String> {
     let mut bytes = Zeroizing::new(Vec::with_capacity(64));
+    bytes.extend_from_slice(&[0; NONCE_BYTES]);
     bytes.extend_from_slice(&**secret);
     Cipher::new(key).seal(&mut bytes, 0, &purpose(id), nonces)?;
     Some(hex::encode(&*bytes))
@@ -211,6 +230,9 @@ fn unwrap(key: &Secret, id: Option<DataKeyId>, text: &str) -> Option<Secret> {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
     use super::*;
+    use crate::seal::SEALED_HEAD;
+
+    const HERE: Place<'_> = Place([2, 1], b"row");
 
     fn key_file(folder: &Path, name: &str) -> KeyFile {
         let path = folder.join(name);
@@ -218,8 +240,9 @@ mod tests {
     }
 
     fn sealed(keyring: &Keyring, text: &[u8]) -> Vec<u8> {
-        let mut out = text.to_vec();
-        keyring.seal(&mut out, 0, b"live/1", &mut Nonces::new()).unwrap();
+        let mut out = vec![0; SEALED_HEAD];
+        out.extend_from_slice(text);
+        keyring.seal(&mut out, 0, HERE, &mut Nonces::new()).unwrap();
         out
     }
 
@@ -233,14 +256,22 @@ mod tests {
         let mut again = Keyring::open(folder.path(), key_file(folder.path(), "a.key")).unwrap();
         assert_eq!((again.newest(), again.data_keys()), (DataKeyId(2), 2));
         for record in [&old, &new] {
-            assert_eq!(again.open_record(record, b"live/1").unwrap(), b"text");
-            assert_eq!(again.open_record(record, b"live/2"), None);
+            assert_eq!(again.open_record(record, HERE).unwrap(), b"text");
+            for elsewhere in [Place([2, 1], b"other row"), Place([2, 2], b"row")] {
+                assert_eq!(again.open_record(record, elsewhere), None);
+            }
         }
         assert_eq!(again.hash_name(0, "a.b"), keyring.hash_name(0, "a.b"));
         assert_ne!(again.hash_name(0, "a.b"), keyring.hash_name(1, "a.b"));
+        // Names of any length have the hash that they always had.
+        for length in [0, KEY_BYTES_MAX, KEY_BYTES_MAX + 1] {
+            let name = "n".repeat(length);
+            let whole = blake3::keyed_hash(&keyring.name_key, format!("\u{1}{name}").as_bytes());
+            assert_eq!(keyring.hash_name(1, &name), whole.as_bytes()[..NAME_BYTES]);
+        }
         again.retire().unwrap();
-        assert_eq!(again.open_record(&old, b"live/1"), None);
-        assert_eq!(again.open_record(&new, b"live/1").unwrap(), b"text");
+        assert_eq!(again.open_record(&old, HERE), None);
+        assert_eq!(again.open_record(&new, HERE).unwrap(), b"text");
     }
 
     #[test]
@@ -252,7 +283,7 @@ mod tests {
         assert!(matches!(wrong, SealError::WrongKey { .. }), "{wrong}");
         keyring.rewrap(key_file(folder.path(), "b.key")).unwrap();
         let again = Keyring::open(folder.path(), key_file(folder.path(), "b.key")).unwrap();
-        assert_eq!(again.open_record(&record, b"live/1").unwrap(), b"text");
+        assert_eq!(again.open_record(&record, HERE).unwrap(), b"text");
         let late = Keyring::open(folder.path(), key_file(folder.path(), "a.key")).unwrap_err();
         assert!(matches!(late, SealError::WrongKey { .. }), "{late}");
     }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, hash_map::Entry};
 
 use crate::{
     key::FactKey,
+    seal::Nonces,
     state::{Cell, State},
     storage::{Change, Commit},
     store::{
@@ -13,6 +14,9 @@ use crate::{
         tally::{self, Tally},
     },
 };
+
+/// A commit of so many keys is worth a thread more.
+const ENCODED_APART: usize = 256;
 
 type Map<K, V> = std::collections::HashMap<K, V, ahash::RandomState>;
 
@@ -27,6 +31,12 @@ pub(super) struct Prepared {
 struct Indexed {
     change: Change,
     check: Check,
+}
+
+/// A live row, and its record if there is to be one.
+struct Encoded {
+    row: Vec<u8>,
+    record: Option<Vec<u8>>,
 }
 
 impl Prepared {
@@ -79,19 +89,55 @@ impl FactStore {
         let rows = Vec::with_capacity(commit.changes.len() + commit.metadata.len() + 1);
         let mut prepared = Prepared { rows, bytes: 0, tally, changes: Vec::with_capacity(commit.changes.len()) };
         let mut forgotten = Vec::new();
-        for change in each_once(commit.changes) {
-            self.prepare_change(change, &mut prepared, &mut forgotten)?;
+        let changes = each_once(commit.changes);
+        let encoded = self.encode(&changes)?;
+        for (change, encoded) in changes.into_iter().zip(encoded) {
+            self.prepare_change(change, encoded, &mut prepared, &mut forgotten)?;
         }
         self.prepare_lost(commit.lost, &forgotten, &mut prepared)?;
         self.prepare_metadata(commit.metadata, &mut prepared)?;
         let tally = prepared.tally.to_bytes();
         prepared.push(Space::Metadata, tally::ROW.to_vec(), Some(tally));
+        // Neighbours find their places in the engine's buffer sooner; each row is there once.
+        prepared
+            .rows
+            .sort_unstable_by(|(space, row, _), (other_space, other, _)| (space, row).cmp(&(other_space, other)));
         Ok(prepared)
+    }
+
+    /// The rows of the changes' keys, and what is to be there: that which takes most of the time and needs nothing but
+    /// the change, so half of a large commit is encoded on another thread.
+    fn encode(&mut self, changes: &[Change]) -> Result<Vec<Encoded>, StoreError> {
+        let (records, nonces) = (&self.shared.records, &mut self.nonces);
+        let encode = |changes: &[Change], nonces: &mut Nonces| -> Result<Vec<Encoded>, StoreError> {
+            let one = |change: &Change| {
+                let row = records.live_row(&change.key);
+                let record = match &change.after {
+                    Some(after) => Some(records.state(&row, &change.key, after, nonces)?),
+                    None => None,
+                };
+                Ok(Encoded { row, record })
+            };
+            changes.iter().map(one).collect()
+        };
+        let half = changes.split_at_checked(changes.len() / 2).filter(|_| changes.len() >= ENCODED_APART);
+        let Some((first, second)) = half else { return encode(changes, nonces) };
+        std::thread::scope(|scope| {
+            let apart = std::thread::Builder::new().spawn_scoped(scope, || encode(second, &mut Nonces::new()));
+            let mut encoded = encode(first, nonces)?;
+            encoded.extend(match apart.map(std::thread::ScopedJoinHandle::join) {
+                Ok(Ok(second)) => second?,
+                // The system had no thread for it.
+                Ok(Err(_)) | Err(_) => encode(second, nonces)?,
+            });
+            Ok(encoded)
+        })
     }
 
     fn prepare_change(
         &mut self,
         change: Change,
+        Encoded { row, record }: Encoded,
         prepared: &mut Prepared,
         forgotten: &mut Vec<FactKey>,
     ) -> Result<(), StoreError> {
@@ -99,12 +145,8 @@ impl FactStore {
         if before.is_some() != change.before.is_some() {
             return Err(StoreError::Unfitting { key: change.key.to_string() });
         }
-        let row = self.shared.records.live_row(&change.key);
-        let check = match &change.after {
-            Some(after) => {
-                let record = self.shared.records.state(&row, &change.key, after, &mut self.nonces)?;
-                prepared.put(Space::Live, row, record, before)
-            }
+        let check = match record {
+            Some(record) => prepared.put(Space::Live, row, record, before),
             None => {
                 prepared.remove(Space::Live, before);
                 prepared.push(Space::Live, row, None);

@@ -10,8 +10,8 @@ use std::{
 };
 
 use fjall::{
-    Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch, PersistMode, UserValue,
-    config::{BloomConstructionPolicy, FilterPolicy, FilterPolicyEntry, PinningPolicy},
+    AbstractTree, Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch, PersistMode, UserValue,
+    config::{BlockSizePolicy, BloomConstructionPolicy, FilterPolicy, FilterPolicyEntry, PinningPolicy},
 };
 
 use crate::store::{Settings, StoreError, manifest};
@@ -51,8 +51,13 @@ const STALL_MAX: Duration = Duration::from_secs(30);
 const JOURNALS_BYTES: u64 = 64 << 20;
 /// History and metadata change seldom or in place.
 const SMALL_BUFFER_BYTES: u64 = 1 << 20;
-/// With one, a merge of tables would keep full buffers waiting.
-const WORKERS: usize = 2;
+/// With one, a merge of tables would keep full buffers waiting. The engine's first worker leaves merges to the others,
+/// but as long as one waits it asks for it again and again: with one other, that takes a processor during each merge.
+const WORKERS: usize = 3;
+/// A record is read with its block, which is copied and checked as a whole.
+const BLOCK_BYTES: u32 = 2 << 10;
+/// Buffers with less than this are no reason to write tables.
+const RESTING_BYTES: u64 = 256 << 10;
 
 pub(super) struct Engine {
     database: Database,
@@ -76,6 +81,7 @@ impl Engine {
         let options = |bytes| {
             KeyspaceCreateOptions::default()
                 .max_memtable_size(bytes)
+                .data_block_size_policy(BlockSizePolicy::all(BLOCK_BYTES))
                 .filter_policy(bloom())
                 .filter_block_pinning_policy(PinningPolicy::all(true))
                 .index_block_pinning_policy(PinningPolicy::all(true))
@@ -156,6 +162,16 @@ impl Engine {
             std::thread::sleep(Duration::from_micros(200));
         }
         Ok(())
+    }
+
+    /// Has the newest records written to tables, which takes them out of memory; the workers do it.
+    pub(super) fn rest(&self) -> Result<(), StoreError> {
+        guarded("written", || {
+            if self.live.tree.active_memtable().size() >= RESTING_BYTES {
+                self.live.rotate_memtable()?;
+            }
+            Ok(())
+        })
     }
 
     /// An engine of which a worker thread has failed takes no writes.

@@ -1,10 +1,10 @@
 //! What is found by other things than a key's name. It is in memory only and built from the states when a store is
 //! opened: so it never disagrees with them after a crash, costs a write no further record, and puts no name of a key
-//! in a file. It takes some 150 bytes for each key, the key among them.
+//! in a file. It takes some 130 bytes for each key, the key among them.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
-    ops::Bound::{self, Excluded, Included, Unbounded},
+    collections::{BTreeMap, HashMap},
+    ops::Bound::{self, Excluded, Included},
 };
 
 use crate::{
@@ -12,21 +12,21 @@ use crate::{
     clock::Millis,
     key::{FactKey, Pattern},
     state::State,
-    store::record::Check,
+    store::{ordered::Ordered, record::Check},
 };
 
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Index {
     /// In order.
-    keys: BTreeSet<FactKey>,
+    keys: Ordered<FactKey>,
     /// Of the same keys: most writes are of keys that are there, and are spared the way through an ordered set.
     checks: HashMap<FactKey, Check, ahash::RandomState>,
     /// By the last number that the key's state has seen. Always a key: `None` is a place before all keys to look from.
-    written: BTreeMap<Origin, BTreeSet<(u64, Option<FactKey>)>>,
-    ending: BTreeSet<(Millis, Option<FactKey>)>,
+    written: BTreeMap<Origin, Ordered<(u64, Option<FactKey>)>>,
+    ending: Ordered<(Millis, Option<FactKey>)>,
 }
 
-/// Collects what an index is of. Sets that are built at once have full nodes and take half the memory.
+/// Collects what an index is of, to put it in order at once.
 #[derive(Debug, Default)]
 pub(super) struct IndexBuilder {
     keys: Vec<FactKey>,
@@ -138,7 +138,7 @@ impl Index {
             Some(after) if after.as_str() >= pattern.start() => Excluded(after.as_str()),
             _ => Included(pattern.start()),
         };
-        let from = self.keys.range::<str, _>((start, Unbounded));
+        let from = self.keys.from::<str>(start);
         // Keys that match lie together: the first that does not is behind them.
         from.take_while(|key| pattern.matches(key)).take(limit).cloned().collect()
     }
@@ -146,7 +146,8 @@ impl Index {
     pub(super) fn written(&self, origin: &Origin, after: u64, limit: usize) -> Vec<(u64, FactKey)> {
         let Some(numbers) = self.written.get(origin) else { return Vec::new() };
         let Some(first) = after.checked_add(1) else { return Vec::new() };
-        let from = numbers.range((Included((first, None)), Unbounded));
+        let start = (first, None);
+        let from = numbers.from(Included(&start));
         from.filter_map(|(seq, key)| Some((*seq, key.clone()?))).take(limit).collect()
     }
 
@@ -156,12 +157,14 @@ impl Index {
         until: Millis,
         limit: usize,
     ) -> Vec<(Millis, FactKey)> {
-        let start = match after {
-            (time, Some(key)) => Excluded((time, Some(key.clone()))),
-            (Millis(u64::MAX), None) => return Vec::new(),
-            (time, None) => Included((time.plus(1), None)),
+        let (time, key) = after;
+        let at = match key {
+            Some(key) => (time, Some(key.clone())),
+            None if time == Millis(u64::MAX) => return Vec::new(),
+            None => (time.plus(1), None),
         };
-        let from = self.ending.range((start, Unbounded)).take_while(|(time, _)| *time <= until);
+        let start = if key.is_some() { Excluded(&at) } else { Included(&at) };
+        let from = self.ending.from(start).take_while(|(time, _)| *time <= until);
         from.filter_map(|(time, key)| Some((*time, key.clone()?))).take(limit).collect()
     }
 }

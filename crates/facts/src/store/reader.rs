@@ -32,8 +32,7 @@ pub(super) struct Weight;
 
 impl Weighter<FactKey, Cached> for Weight {
     fn weight(&self, key: &FactKey, state: &Cached) -> u64 {
-        // With a node of the context's map, which has a fixed size.
-        const STATE: usize = 560;
+        const STATE: usize = 128;
         const CELL: usize = 136;
         let text = |cell: &Cell| {
             let body = if let Body::Value(json) = &cell.body { json.len() } else { 0 };
@@ -56,7 +55,7 @@ pub(super) struct Shared {
 impl Shared {
     pub(super) fn new(records: Records, engine: Engine, index: Index, cache_bytes: u64) -> Shared {
         let cache = Cache::with(
-            usize::try_from(cache_bytes / 800).unwrap_or(0).max(16),
+            usize::try_from(cache_bytes / 400).unwrap_or(0).max(16),
             cache_bytes,
             Weight,
             ahash::RandomState::default(),
@@ -76,6 +75,10 @@ impl Shared {
     }
 
     fn load(&self, key: &FactKey) -> Result<Cached, StoreError> {
+        // Unless a commit is under way, the index knows at once what there is. Callers may have it locked already.
+        if self.index.try_read_recursive().is_some_and(|index| index.check(key).is_none()) {
+            return Ok(None);
+        }
         let row = self.records.live_row(key);
         let Some(record) = self.with_engine(|engine| engine.get(Space::Live, &row))? else { return Ok(None) };
         Ok(Some(Arc::new(self.records.read_state(key, &row, &record)?)))

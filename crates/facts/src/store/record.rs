@@ -11,7 +11,7 @@ use parking_lot::RwLock;
 
 use crate::{
     key::FactKey,
-    seal::{Keyring, Nonces, SEALED_EXTRA, SealError},
+    seal::{Keyring, Nonces, Place, SEALED_HEAD, SealError, TAG_BYTES},
     state::{Cell, State},
     store::{
         StoreError,
@@ -125,7 +125,7 @@ impl Records {
                 out.iter_mut().skip(1).zip(crc.to_le_bytes()).for_each(|(to, from)| *to = from);
             }
             Some(keyring) => {
-                out.push(SEALED);
+                out.resize(1 + SEALED_HEAD, SEALED);
                 write_bytes(&mut out, name.as_bytes());
                 write(&mut out);
                 self.seal(keyring, &mut out, space, row, nonces)?;
@@ -134,6 +134,7 @@ impl Records {
         Ok(out)
     }
 
+    /// What is behind the room for the head.
     fn seal(
         &self,
         keyring: &RwLock<Keyring>,
@@ -142,8 +143,8 @@ impl Records {
         row: &[u8],
         nonces: &mut Nonces,
     ) -> Result<(), StoreError> {
-        out.reserve(SEALED_EXTRA);
-        let sealed = keyring.read().seal(out, 1, &place(space, row), nonces);
+        out.reserve_exact(TAG_BYTES);
+        let sealed = keyring.read().seal(out, 1, place(space, row), nonces);
         sealed.ok_or_else(|| SealError::Random(getrandom::Error::UNEXPECTED).into())
     }
 
@@ -160,7 +161,7 @@ impl Records {
         if record.get(1..5) == Some(&newest.0.to_le_bytes()) {
             return Ok(None);
         }
-        let mut out = vec![SEALED];
+        let mut out = vec![SEALED; 1 + SEALED_HEAD];
         out.extend_from_slice(&self.open(space, row, record)?);
         self.seal(keyring, &mut out, space, row, nonces)?;
         Ok(Some(out))
@@ -172,7 +173,7 @@ impl Records {
             (None, Some((&PLAIN, rest))) => rest.split_first_chunk().and_then(|(crc, value)| {
                 (plain_check(space, row, value) == u32::from_le_bytes(*crc)).then(|| value.to_vec())
             }),
-            (Some(keyring), Some((&SEALED, rest))) => keyring.read().open_record(rest, &place(space, row)),
+            (Some(keyring), Some((&SEALED, rest))) => keyring.read().open_record(rest, place(space, row)),
             _ => None,
         };
         opened.ok_or_else(|| self.damaged(space, row))
@@ -246,10 +247,6 @@ fn plain_check(space: Space, row: &[u8], value: &[u8]) -> u32 {
     crc32c_append(crc32c_append(crc32c(&[space.tag()]), row), value)
 }
 
-fn place(space: Space, row: &[u8]) -> Vec<u8> {
-    let mut place = Vec::with_capacity(row.len() + 2);
-    place.push(SEALED);
-    place.push(space.tag());
-    place.extend_from_slice(row);
-    place
+fn place(space: Space, row: &[u8]) -> Place<'_> {
+    Place([SEALED, space.tag()], row)
 }

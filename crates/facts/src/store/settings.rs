@@ -10,7 +10,8 @@ pub struct Settings {
     pub state_cache_bytes: u64,
     /// Blocks of tables kept as they are on disk.
     pub block_cache_bytes: u64,
-    /// Newest records before they go to a table; there are up to three such buffers for a while.
+    /// Newest records before they go to a table; there are up to three such buffers for a while. A larger one takes
+    /// more in a rush, before tables have to be merged.
     pub write_buffer_bytes: u64,
     /// Lost values kept for each key.
     pub lost_max: usize,
@@ -30,7 +31,7 @@ impl Settings {
             key_file: None,
             state_cache_bytes: 4 << 20,
             block_cache_bytes: 2 << 20,
-            write_buffer_bytes: 2 << 20,
+            write_buffer_bytes: 8 << 20,
             lost_max: 16,
             room_kept: 64 << 20,
             accept_loss: false,

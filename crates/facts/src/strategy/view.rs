@@ -57,6 +57,20 @@ impl Strategy {
         }
     }
 
+    /// When what a reader sees at `now` came to be, as [`view`](Strategy::view) tells it.
+    pub(crate) fn shown_since(&self, state: &State, now: Millis) -> Option<Millis> {
+        match self {
+            // Without building the value.
+            Strategy::Lww | Strategy::DenyWins if self.is_over(state, now) => None,
+            Strategy::Lww | Strategy::DenyWins => {
+                state.cells().iter().max_by(|a, b| a.succession(b)).map(|cell| cell.created_at)
+            }
+            Strategy::MultiValue | Strategy::OrSet { .. } | Strategy::Counter => {
+                self.view(state, now).map(|found| found.created_at)
+            }
+        }
+    }
+
     /// What a reader sees at `now`.
     #[must_use]
     pub fn view(&self, state: &State, now: Millis) -> View {

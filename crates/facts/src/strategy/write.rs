@@ -98,7 +98,7 @@ impl Strategy {
     }
 
     fn created_at(&self, state: &State, stamp: &Stamp) -> Millis {
-        self.view(state, stamp.now).map_or(stamp.now, |found| found.created_at)
+        self.shown_since(state, stamp.now).unwrap_or(stamp.now)
     }
 }
 
