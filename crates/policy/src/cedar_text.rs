@@ -124,11 +124,13 @@ impl ContextReads {
         index: &FactIndex,
         asked_in: Scope,
     ) -> Result<ContextReads, Vec<RuleMistake>> {
-        let mistake = |needle: &str, message: String, hint: Option<String>| RuleMistake {
-            offset: text.find(needle).unwrap_or(0),
-            message,
-            hint,
-        };
+        if !policy.has_non_scope_constraint() {
+            return Ok(ContextReads::default());
+        }
+        // A member that is not written with dots before it is looked for by its name.
+        let offset = |needle: &str| text.find(needle).or_else(|| text.find(needle.rsplit('.').next()?)).unwrap_or(0);
+        let mistake =
+            |needle: &str, message: String, hint: Option<String>| RuleMistake { offset: offset(needle), message, hint };
         let reads = RuleReads::of(policy)
             .map_err(|error| vec![mistake("", format!("the rule cannot be read back: {error}"), None)])?;
         let context = &reads.context;

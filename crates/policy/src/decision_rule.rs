@@ -19,6 +19,7 @@ use crate::{
 pub(crate) const APP: &str = "App";
 pub(crate) const ACTION: &str = "Action";
 pub(crate) const RESOURCE: &str = "Resource";
+const TYPES: [&str; 3] = [APP, ACTION, RESOURCE];
 
 #[derive(Debug)]
 pub(crate) struct DecisionRule {
@@ -97,9 +98,8 @@ impl Checks<'_> {
 
     fn literal(&mut self, uid: &EntityUid) {
         let entity_type = uid.type_name().to_string();
-        let types = [APP, ACTION, RESOURCE];
-        if !types.contains(&entity_type.as_str()) {
-            let hint = did_you_mean(&entity_type, types).or_else(|| Some(format!("known: {}", types.join(", "))));
+        if !TYPES.contains(&entity_type.as_str()) {
+            let hint = did_you_mean(&entity_type, TYPES).or_else(|| Some(format!("known: {}", TYPES.join(", "))));
             let mistake =
                 self.at(&format!("{entity_type}::"), format!("there is no entity type `{entity_type}` in decisions"));
             self.mistakes.push(RuleMistake { hint, ..mistake });
@@ -139,7 +139,10 @@ impl Checks<'_> {
     }
 
     fn only(&mut self, what: &str, always: &str, found: &EntityTypeName, uid: Option<EntityUid>) -> Option<EntityUid> {
-        if found.to_string() != always {
+        let found = found.to_string();
+        // A literal of an unknown type is a mistake already.
+        let told = uid.is_some() && !TYPES.contains(&found.as_str());
+        if found != always && !told {
             let mistake = self.at(what, format!("the {what} of a decision is always `{always}`, never `{found}`"));
             self.mistakes.push(mistake);
         }

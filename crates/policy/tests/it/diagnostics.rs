@@ -188,7 +188,7 @@ fn mistakes_in_what_rules_read_of_facts() {
         "context.facts has approval",
         "2:22: fact `approval` is always there, also when it is absent | ask `context.facts.approval.status == \"present\"`",
     );
-    check("context.facts has other", "2:8: fact `other` is not declared");
+    check("context.facts has other", "2:26: fact `other` is not declared");
     check(
         "context.facts.approval == {}",
         "2:8: fact `approval` is not used as a whole | read one of its members: status, value, seniors",
@@ -196,7 +196,7 @@ fn mistakes_in_what_rules_read_of_facts() {
     check("{a: context.facts.approval}.a.seniors > 1", "2:12: fact `approval` is not used as a whole");
     check("context.facts.approval has seniors", "2:31: `seniors` of fact `approval` is always there");
     check("context.facts.approval has status", "2:31: `status` of fact `approval` is always there");
-    check("context.facts.approval has approvers", "1:1: fact `approval` has no `approvers`");
+    check("context.facts.approval has approvers", "2:35: fact `approval` has no `approvers`");
     check("context.facts.approval.senior > 1", "2:8: fact `approval` has no `senior` | did you mean `seniors`?");
     check(
         "context.facts.deploy.value",

@@ -236,7 +236,7 @@ fn a_malformed_fact_refuses_and_is_named() {
     check(json!({"approvers": "alice, bob"}), "fact `approval` (approvals.bo.orders): its `approvers` is no array");
     check(json!({"approvers": [{"role": "senior"}]}), "has no `user` that is text or a number");
     let policy = compiled(
-        "permit (principal, action, resource); forbid (principal, action, resource) when { context.facts.revoked has value && context.facts.revoked.value has score && context.facts.revoked.value.score.greaterThan(decimal(\"0.5\")) };",
+        "permit (principal, action, resource); @id(\"it\") forbid (principal, action, resource) when { context.facts.revoked has value && context.facts.revoked.value has score && context.facts.revoked.value.score.greaterThan(decimal(\"0.5\")) };",
     );
     let world = World::with(&[("revoked.bo", json!({"score": 0.123456, "other": 0.123456}))]);
     let told = reason(&policy, "bo", "t", &context(&world));

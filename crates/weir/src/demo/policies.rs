@@ -14,7 +14,20 @@ macro_rules! policy {
 type Folder = (&'static str, &'static [(&'static str, &'static str)]);
 
 /// `policies/demo` of the source, as it was built.
-const FOLDERS: [Folder; 2] = [policy!("acme"), policy!("globex")];
+const FOLDERS: [Folder; 2] = [
+    policy!(
+        "acme",
+        "policy.toml",
+        "access.cedar",
+        "row_filters.sql",
+        "tests.toml",
+        "decisions/api.rate-limit.cedar",
+        "decisions/api.rate-limit-counted.cedar",
+        "decisions/prod.access.senior-engineers.cedar",
+        "decisions/prod.deployment.approval.cedar"
+    ),
+    policy!("globex"),
+];
 
 /// Copies the demo's policies to where their owner may edit them. An org's folder that has a policy already is left as
 /// it is.

@@ -23,10 +23,13 @@ pub(crate) fn lay_out(root: &Path) -> io::Result<()> {
 
 /// Writes a policy directory, `policy.toml` last: until it is there, the folder is no policy.
 pub(crate) fn lay_out_files(folder: &Path, files: &[(&str, &str)]) -> io::Result<()> {
-    private_file::create_folder(folder)?;
     let (last, first): (Vec<_>, Vec<_>) = files.iter().partition(|(name, _)| *name == "policy.toml");
     for (name, text) in first.iter().chain(&last) {
-        fs::write(folder.join(name), text)?;
+        let path = folder.join(name);
+        if let Some(parent) = path.parent() {
+            private_file::create_folder(parent)?;
+        }
+        fs::write(path, text)?;
     }
     Ok(())
 }
