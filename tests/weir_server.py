@@ -148,6 +148,12 @@ class WeirServer:
         text = (self.data / "demo.env").read_text()
         return dict(re.findall(r"^(\w+)_URL=(.*)$", text, flags=re.MULTILINE))
 
+    @property
+    def tokens(self) -> dict[str, str]:
+        """The demo's tokens for facts by name: DEPLOYMENT_SERVICE_TOKEN, IDENTITY_SERVICE_TOKEN, GATEWAY_SERVICE_TOKEN, …"""
+        text = (self.data / "demo.env").read_text()
+        return dict(re.findall(r"^(\w+_TOKEN)=(.*)$", text, flags=re.MULTILINE))
+
     def issue_key(self, org: str, agent: str, *more: str) -> str:
         """A connection string with a key made for it; `more` are flags such as "--role", "admin"."""
         issued = self.run("keys", "issue", "--data", str(self.data), "--org", org, "--agent", agent, *more)

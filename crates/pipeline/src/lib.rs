@@ -31,6 +31,7 @@
 
 mod cancel;
 mod copy;
+mod facts;
 mod fit;
 mod gates;
 mod memory;
@@ -50,6 +51,7 @@ pub use weir_sql::{CopyFormat, CopyOptions};
 pub use self::{
     cancel::Canceller,
     copy::CopyIn,
+    facts::{FactPage, FactRow, OrgFacts},
     options::{CredentialStatus, PipelineOptions},
     org::{OrgSetup, OrgStatusReport},
     plane::{DataPlane, OfferError},

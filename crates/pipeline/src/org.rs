@@ -15,7 +15,7 @@ use weir_model::OrgName;
 use weir_policy::{OrgStatus, Policy, VerifyingKey};
 use weir_store::{Database, StoreError};
 
-use crate::{fit::Fit, gates::governor::Governor};
+use crate::{facts::OrgFacts, fit::Fit, gates::governor::Governor};
 
 /// Opens an org's tables; called off the runtime's threads, at most once at a time.
 pub type OpenDatabase = Box<dyn Fn() -> Result<Arc<Database>, StoreError> + Send + Sync>;
@@ -30,6 +30,8 @@ pub struct OrgSetup {
     pub bundle_key: VerifyingKey,
     /// The role that catalogs show as owner of the org's objects.
     pub admin_role: String,
+    /// What its policy decides on and its sessions read, where there is a facts plane.
+    pub facts: Option<Arc<dyn OrgFacts>>,
 }
 
 impl fmt::Debug for OrgSetup {
@@ -81,6 +83,7 @@ pub(crate) struct Org {
     mask_key: MaskKey,
     bundle_key: VerifyingKey,
     admin_role: Arc<str>,
+    facts: Option<Arc<dyn OrgFacts>>,
     governor: Governor,
     fit: Fit,
     sessions: AtomicUsize,
@@ -104,6 +107,7 @@ impl Org {
             mask_key: MaskKey::new(setup.mask_key),
             bundle_key: setup.bundle_key,
             admin_role: setup.admin_role.into(),
+            facts: setup.facts,
             governor: Governor::default(),
             fit: Fit::default(),
             sessions: AtomicUsize::new(0),
@@ -124,6 +128,10 @@ impl Org {
 
     pub(crate) fn admin_role(&self) -> &Arc<str> {
         &self.admin_role
+    }
+
+    pub(crate) fn facts(&self) -> Option<&Arc<dyn OrgFacts>> {
+        self.facts.as_ref()
     }
 
     pub(crate) fn governor(&self) -> &Governor {
@@ -236,6 +244,7 @@ pub(crate) mod testing {
             mask_key: [7; 32],
             bundle_key: BundleKey::generate().unwrap().verifying_key(),
             admin_role: "admin".into(),
+            facts: None,
         }))
     }
 

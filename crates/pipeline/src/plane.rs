@@ -148,6 +148,21 @@ impl DataPlane {
         org.fit().watch(&org);
     }
 
+    /// The policy that decisions outside of sessions go by, under the conditions of gates 1 and 3, without waiting.
+    ///
+    /// # Errors
+    /// `unknown_database`, `proxy_not_ready`, `org_access_denied`, `shutting_down`.
+    pub fn policy_in_force(&self, name: &OrgName) -> Result<Arc<Policy>> {
+        self.open_for_statements()?;
+        let org = self.org(name).ok_or_else(|| {
+            Refusal::new(Code::UnknownDatabase, format!("organisation \"{name}\" is not served here"))
+        })?;
+        let held = org.policy().ok_or_else(startup::without_a_bundle)?;
+        startup::check(&held, &self.options)?;
+        org_status::check(&org, &held.policy)?;
+        Ok(Arc::clone(&held.policy))
+    }
+
     /// Whether every org holds a verified bundle within the grace period, and nothing drains.
     #[must_use]
     pub fn is_ready(&self) -> bool {

@@ -1,4 +1,5 @@
-//! `weir.audit` and `weir.usage`: the journal and the meter as tables of an org. An org sees its own records only.
+//! `weir.audit` and `weir.usage`, the journal and the meter as tables of an org, which sees its own records only; and
+//! `facts.<namespace>`, the facts of an org that has some.
 
 use std::sync::Arc;
 
@@ -12,6 +13,8 @@ use weir_meter::{Credits, Meter, UsageRow};
 use weir_model::{Code, ObjectName, OrgName, Refusal, Result};
 use weir_policy::Policy;
 
+use crate::facts::{self, OrgFacts};
+
 const SCHEMA: &str = "weir";
 const AUDIT: &str = "audit";
 const USAGE: &str = "usage";
@@ -20,8 +23,9 @@ const USAGE: &str = "usage";
 /// `weir audit export` has no such bound.
 const RECORDS_SHOWN: u64 = 200_000;
 
+/// Whether the name is one of theirs. Of facts' namespaces the tables themselves say which there are.
 pub(crate) fn is_virtual(object: &ObjectName) -> bool {
-    object.schema() == SCHEMA && matches!(object.name(), AUDIT | USAGE)
+    schema(object).is_some()
 }
 
 /// The virtual tables of one org, under one policy.
@@ -31,11 +35,27 @@ pub(crate) struct OrgVirtuals {
     policy: Arc<Policy>,
     journal: Arc<Journal>,
     meter: Arc<Meter>,
+    facts: Option<Arc<dyn OrgFacts>>,
 }
 
 impl OrgVirtuals {
-    pub(crate) fn new(org: OrgName, policy: Arc<Policy>, journal: Arc<Journal>, meter: Arc<Meter>) -> OrgVirtuals {
-        OrgVirtuals { org, policy, journal, meter }
+    pub(crate) fn new(
+        org: OrgName,
+        policy: Arc<Policy>,
+        journal: Arc<Journal>,
+        meter: Arc<Meter>,
+        facts: Option<Arc<dyn OrgFacts>>,
+    ) -> OrgVirtuals {
+        OrgVirtuals { org, policy, journal, meter, facts }
+    }
+
+    pub(crate) fn facts(&self) -> Option<&dyn OrgFacts> {
+        self.facts.as_deref()
+    }
+
+    fn namespace(&self, object: &ObjectName) -> Option<&dyn OrgFacts> {
+        let is_one = |facts: &&dyn OrgFacts| facts.namespaces().iter().any(|namespace| namespace == object.name());
+        self.facts().filter(|_| object.schema() == facts::SCHEMA).filter(is_one)
     }
 }
 
@@ -43,13 +63,15 @@ pub(crate) fn schema(object: &ObjectName) -> Option<SchemaRef> {
     match (object.schema(), object.name()) {
         (SCHEMA, AUDIT) => Some(weir_audit::schema()),
         (SCHEMA, USAGE) => Some(usage_schema()),
+        (facts::SCHEMA, name) if name != "*" => Some(facts::schema()),
         _ => None,
     }
 }
 
 impl VirtualTables for OrgVirtuals {
     fn schema(&self, object: &ObjectName) -> Option<SchemaRef> {
-        schema(object)
+        let is_there = object.schema() != facts::SCHEMA || self.namespace(object).is_some();
+        schema(object).filter(|_| is_there)
     }
 
     fn batches(&self, object: &ObjectName) -> Result<Vec<RecordBatch>> {
@@ -65,12 +87,16 @@ impl VirtualTables for OrgVirtuals {
                 let rows = self.meter.usage(&self.org, org, |agent| self.policy.quota_for(agent).agent.map(Credits));
                 Ok(vec![usage_batch(&rows)?])
             }
-            _ => Err(Refusal::new(Code::Internal, "no such virtual table")),
+            _ => match self.namespace(object) {
+                Some(facts) => facts::batches(facts, object.name()),
+                None => Err(Refusal::new(Code::Internal, "no such virtual table")),
+            },
         }
     }
 
     fn names(&self) -> Vec<ObjectName> {
-        [AUDIT, USAGE].into_iter().filter_map(|name| ObjectName::new(SCHEMA, name).ok()).collect()
+        let own = [AUDIT, USAGE].into_iter().filter_map(|name| ObjectName::new(SCHEMA, name).ok());
+        own.chain(self.facts().into_iter().flat_map(facts::names)).collect()
     }
 }
 

@@ -2,7 +2,7 @@ use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
 use weir_model::{Action, Code, ObjectName, Principal, Refusal, Result};
-use weir_policy::{Policy, Request, RequestContext, RuleId};
+use weir_policy::{FactSource, Policy, Request, RequestContext, RuleId};
 
 use crate::{
     gates::{isolation::Isolated, statement::Stated, statement::exists},
@@ -54,7 +54,7 @@ pub(crate) fn pass(
             _ => None,
         },
         statement_kind: stated.statement.kind().label(),
-        facts: None,
+        facts: policy.virtuals.facts().map(|facts| facts as &dyn FactSource),
     };
     let mut settled = true;
     for (object, action) in stated.objects.iter() {

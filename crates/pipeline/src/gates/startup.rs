@@ -46,7 +46,11 @@ pub(crate) async fn held(org: &Org, options: &PipelineOptions) -> Result<Arc<Hel
 
 async fn first(org: &Org, options: &PipelineOptions) -> Result<Arc<HeldPolicy>> {
     let arrived = tokio::time::timeout(options.policy_startup_timeout, org.first_policy()).await;
-    arrived.map_err(|_elapsed| not_ready("no policy bundle has arrived yet"))
+    arrived.map_err(|_elapsed| without_a_bundle())
+}
+
+pub(crate) fn without_a_bundle() -> Refusal {
+    not_ready("no policy bundle has arrived yet")
 }
 
 /// Whether a bundle may still be gone by.

@@ -79,6 +79,7 @@ impl SessionPolicies {
             Arc::clone(policy),
             Arc::clone(&self.journal),
             Arc::clone(&self.meter),
+            org.facts().cloned(),
         );
         let made = Arc::new(SessionPolicy {
             held: Arc::clone(current),

@@ -135,6 +135,7 @@ impl House {
             mask_key,
             bundle_key: self.bundle_key.verifying_key(),
             admin_role: ADMIN_ROLE.to_owned(),
+            facts: None,
         });
         Ok(())
     }
