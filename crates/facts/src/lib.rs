@@ -32,7 +32,7 @@ pub use self::{
     key::{FactKey, InvalidKey, KEY_BYTES_MAX, Pattern},
     memory::Memory,
     node::{
-        Acknowledge, Applied, From as SubscribeFrom, Health, Namespaces, News, Node, NodeConfig, NodeError,
+        Acknowledge, Applied, From as SubscribeFrom, Health, Measures, Namespaces, News, Node, NodeConfig, NodeError,
         NodeOpenError, Subscription, Told, Work,
     },
     replica::{
@@ -42,12 +42,12 @@ pub use self::{
     },
     seal::SealError,
     serve::{
-        Authority, ListenError, Peer, Rights, ServeConfig, Server, Sockets, Unwitnessed, Witness, WitnessedRefusal,
-        WitnessedRequest,
+        Answered, Authority, ListenError, Peer, Rights, ServeConfig, Server, Sockets, Unwitnessed, Witness,
+        WitnessedRefusal, WitnessedRequest,
     },
     state::{Body, Cell, Part, ReusedDot, State},
     storage::{Change, Commit, Storage},
-    store::{Checked, FactStore, Finding, Loss, Reader, Rewritten, Settings, StoreError, Syncer},
+    store::{Checked, FactStore, Finding, Loss, NamespaceSize, Reader, Rewritten, Settings, StoreError, Syncer},
     strategy::{Found, NotASet, Stamp, Strategy, View, WriteError},
     token::{Caller, Grants, Holder, InvalidHolderName, InvalidTokenFile, NamespaceRule, Scope, Tokens, hashed_line},
 };

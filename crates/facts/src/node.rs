@@ -10,6 +10,7 @@
 mod hub;
 mod job;
 mod mailbox;
+mod measures;
 mod namespaces;
 mod opening;
 mod reading;
@@ -33,6 +34,7 @@ use tokio::sync::oneshot;
 pub use self::{
     hub::Told,
     job::{Acknowledge, Applied, NodeError, Work},
+    measures::Measures,
     namespaces::Namespaces,
     opening::NodeOpenError,
     subscription::{From, News, Subscription},
@@ -40,11 +42,12 @@ pub use self::{
 use self::{
     job::{Command, Job},
     mailbox::Mailbox,
+    measures::About,
 };
 use crate::{
     clock::Millis,
     protocol::{Ack, BATCH_MAX},
-    replica::{Config, Rules},
+    replica::{Config, Counts, Rules},
     store::{Reader, Settings},
 };
 
@@ -113,6 +116,9 @@ struct Shared {
     is_serving: AtomicBool,
     alarms: AtomicU64,
     failure: Mutex<Option<String>>,
+    about: About,
+    /// As of the writer's last look at the time.
+    counts: Mutex<Counts>,
     request_timeout: Duration,
     subscriber_events: usize,
     subscriber_bytes: usize,

@@ -9,6 +9,7 @@
 mod answer;
 mod authority;
 mod connection;
+mod control;
 mod cursor;
 mod listen;
 mod notice;
@@ -29,7 +30,7 @@ use tokio::{
 pub use self::{
     authority::{Authority, Rights},
     listen::{ListenError, Sockets},
-    witness::{Peer, Unwitnessed, Witness, WitnessedRefusal, WitnessedRequest},
+    witness::{Answered, Peer, Unwitnessed, Witness, WitnessedRefusal, WitnessedRequest},
 };
 use crate::{
     node::Node,

@@ -37,6 +37,7 @@ use std::{fmt, sync::Arc};
 pub use self::{
     check::{Checked, Finding},
     error::StoreError,
+    index::NamespaceSize,
     opening::Loss,
     reader::Reader,
     rewrite::Rewritten,

@@ -57,8 +57,11 @@ pub enum Request {
     },
     GetFeatureFlags,
     Sync,
+    /// Keys that begin so.
     List {
         prefix: String,
+        /// The last key of the answer before.
+        after: Option<FactKey>,
     },
     Stats,
     Metadata,
@@ -257,7 +260,10 @@ impl Request {
             Method::GetSubtree => Request::GetSubtree { path: read.required("path", policies::name)? },
             Method::GetFeatureFlags => Request::GetFeatureFlags,
             Method::Sync => Request::Sync,
-            Method::List => Request::List { prefix: read.optional("prefix", policies::name)?.unwrap_or_default() },
+            Method::List => Request::List {
+                prefix: read.optional("prefix", policies::name)?.unwrap_or_default(),
+                after: read.optional("after", facts::key)?,
+            },
             Method::Stats => Request::Stats,
             Method::Metadata => Request::Metadata,
             Method::Policies => Request::Policies,

@@ -19,7 +19,7 @@ use tokio::{
 use super::{
     Peer, Serving, answer, cursor,
     notice::Notices,
-    output::{Done, Item, Output},
+    output::{Asking, Done, Item, Output},
     plan::{self, Asked, Plan},
     reads::Left,
     session::Session,
@@ -63,7 +63,7 @@ where
         is_stream: Arc::clone(&is_stream),
         keep_alive: config.keep_alive,
         unread_timeout: config.unread_timeout,
-        timeout_ms: serving.timeout_ms(),
+        serving: Arc::clone(serving),
     };
     let input = Input {
         serving: Arc::clone(serving),
@@ -227,13 +227,20 @@ impl Input {
                 let mut begun = Vec::with_capacity(calls.len());
                 for call in calls {
                     begun.push(match call {
-                        Ok(Call { id, request }) => (id, self.begin(request, &mut left).await),
-                        Err(Refused { id, error }) => (id, Begun::Answered(Err(error))),
+                        Ok(Call { id, request }) => {
+                            let asking = Asking::now(request.method());
+                            (id, Some(asking), self.begin(request, &mut left).await)
+                        }
+                        Err(Refused { id, error }) => (id, None, Begun::Answered(Err(error))),
                     });
                 }
                 let mut answers = Vec::with_capacity(begun.len());
-                for (id, begun) in begun {
-                    answers.push(Answer { id, outcome: self.finish(begun).await });
+                for (id, asking, begun) in begun {
+                    let outcome = self.finish(begun).await;
+                    if let Some(asking) = asking {
+                        asking.is_answered(&self.serving, &outcome);
+                    }
+                    answers.push(Answer { id, outcome });
                 }
                 self.answer(&route, Answers::Many(answers)).await
             }
@@ -241,12 +248,13 @@ impl Input {
     }
 
     async fn call(&mut self, id: Id, request: Request, route: Route, left: &mut Left) -> Result<(), Ended> {
+        let asking = Asking::now(request.method());
         let outcome = match self.plan(request) {
             Err(error) => Err(error),
             // In frames writes follow each other without waiting, and their answers come as they are ready.
             Ok((Plan::Write { work, ack, asked }, _)) if matches!(route, Route::Frame { .. }) => {
                 let permit = self.room(cost(&work, &asked)).await?;
-                let done = Box::new(Done { id, route, asked, permit });
+                let done = Box::new(Done { id, route, asked, permit, asking });
                 let answers = self.answers.clone();
                 self.serving.node.submit(
                     work,
@@ -256,12 +264,15 @@ impl Input {
                 );
                 return Ok(());
             }
-            Ok((Plan::Subscribe(subscribe), request)) => return self.subscribe(id, subscribe, request, route).await,
+            Ok((Plan::Subscribe(subscribe), request)) => {
+                return self.subscribe(id, subscribe, request, route, &asking).await;
+            }
             Ok((plan, _)) => {
                 let begun = self.carry_out(plan, left).await;
                 self.finish(begun).await
             }
         };
+        asking.is_answered(&self.serving, &outcome);
         self.answer(&route, Answers::One(Answer { id, outcome })).await
     }
 
@@ -297,6 +308,12 @@ impl Input {
                 self.read_much(left, move |serving, left| serving.batch_get(keys, left)).await
             }
             (Plan::Query(query), _) => self.read_much(left, move |serving, left| serving.query(&query, left)).await,
+            (Plan::Sync, _) => self.serving.sync().await,
+            (Plan::Metadata, _) => Ok(self.serving.metadata()),
+            (Plan::Stats, _) => self.read_much(left, |serving, _| Ok(serving.stats())).await,
+            (Plan::List { prefix, after }, _) => {
+                self.read_much(left, move |serving, _| serving.list(&prefix, after.as_ref())).await
+            }
             (Plan::Subscribe(_), _) => Err(ProtocolError::InvalidRequest(
                 "`subscribe` needs a stream, and a message of its own: connect with `Upgrade: ipe/1.0`, or POST it with \
                  `Accept: text/event-stream`"
@@ -360,6 +377,7 @@ impl Input {
         subscribe: Subscribe,
         request: Option<Request>,
         route: Route,
+        asking: &Asking,
     ) -> Result<(), Ended> {
         let opened = match &route {
             Route::Frame { encoding, .. } => self.open_subscription(subscribe).await.map(|opened| (opened, *encoding)),
@@ -370,12 +388,18 @@ impl Input {
         };
         let (opened, encoding) = match opened {
             Ok(opened) => opened,
-            Err(error) => return self.answer(&route, Answers::One(Answer { id, outcome: Err(error) })).await,
+            Err(error) => {
+                let outcome = Err(error);
+                asking.is_answered(&self.serving, &outcome);
+                return self.answer(&route, Answers::One(Answer { id, outcome })).await;
+            }
         };
         self.subscribed += 1;
         let name = format!("s{}", self.subscribed);
         let reply = Reply::Subscribed { subscription: name.clone(), cursor: opened.cursor().and_then(cursor::encode) };
-        self.answer(&route, Answers::One(Answer { id, outcome: Ok(reply) })).await?;
+        let outcome = Ok(reply);
+        asking.is_answered(&self.serving, &outcome);
+        self.answer(&route, Answers::One(Answer { id, outcome })).await?;
         let notices = Notices { node: self.serving.node.clone(), subscription: name.as_str().into(), encoding };
         let task = tokio::spawn(tell(opened, notices, self.news.clone(), Arc::clone(&self.broken)));
         let request = request.unwrap_or(Request::Ping);

@@ -28,6 +28,13 @@ pub(super) enum Plan {
     },
     Subscribe(Subscribe),
     Unsubscribe(String),
+    Sync,
+    List {
+        prefix: String,
+        after: Option<FactKey>,
+    },
+    Stats,
+    Metadata,
     /// The plane cannot do it yet.
     Absent(Method),
 }
@@ -60,11 +67,13 @@ pub(super) fn surface(plane: Plane, server_version: &str) -> Surface {
         Plane::Evaluation => {
             &["evaluate", "evaluate-batch", "subscribe", "unsubscribe", "list-policies", "get-subtree"]
         }
-        Plane::Control => {
-            &["sync", "list", "stats", "metadata", "policies", "update-policy", "list-policies", "get-subtree"]
-        }
+        Plane::Control => &["policies", "update-policy", "list-policies", "get-subtree"],
     };
-    let on: &[&str] = if plane == Plane::Data { &["incr", "query", "transaction"] } else { &[] };
+    let on: &[&str] = match plane {
+        Plane::Data => &["incr", "query", "transaction"],
+        Plane::Evaluation => &[],
+        Plane::Control => &["sync", "list", "stats", "metadata"],
+    };
     let flag = |is_on: bool| move |name: &&str| ((*name).to_owned(), is_on);
     let feature_flags: BTreeMap<String, bool> = off.iter().map(flag(false)).chain(on.iter().map(flag(true))).collect();
     Surface { plane, feature_flags, server_version: server_version.to_owned() }
@@ -100,15 +109,15 @@ pub(super) fn plan(request: Request) -> Plan {
             let work = Work::Count(WriteFact { key, operation, precondition: None });
             Plan::Write { work, ack, asked: Asked { form: Form::Count, entries } }
         }
+        Request::Sync => Plan::Sync,
+        Request::List { prefix, after } => Plan::List { prefix, after },
+        Request::Stats => Plan::Stats,
+        Request::Metadata => Plan::Metadata,
         Request::Evaluate(_)
         | Request::EvaluateBatch(_)
         | Request::SubscribePolicies { .. }
         | Request::ListPolicies { .. }
         | Request::GetSubtree { .. }
-        | Request::Sync
-        | Request::List { .. }
-        | Request::Stats
-        | Request::Metadata
         | Request::Policies
         | Request::UpdatePolicy { .. } => Plan::Absent(method),
     }

@@ -297,7 +297,7 @@ fn requests_for_decisions() {
     check(Plane::Control, "update-policy", r#"{"path":"a","version":"1"}"#, Err("source"));
     for (method, request) in [
         ("sync", Request::Sync),
-        ("list", Request::List { prefix: String::new() }),
+        ("list", Request::List { prefix: String::new(), after: None }),
         ("stats", Request::Stats),
         ("metadata", Request::Metadata),
         ("policies", Request::Policies),
