@@ -90,6 +90,14 @@ pub enum EventKind {
     KeyRevoked,
     /// The server works under less protection than it should, by configuration.
     Degraded,
+    /// Somebody was refused something by the facts' sockets.
+    FactsRefused,
+    /// An administrator asked something of the facts' control socket.
+    FactsControlled,
+    /// A write of facts, one of so many.
+    FactsWritten,
+    /// How many of the three above came too fast to be recorded one by one.
+    FactsSummarised,
     Notice,
 }
 
@@ -104,6 +112,10 @@ impl EventKind {
             EventKind::KeyIssued => "key_issued",
             EventKind::KeyRevoked => "key_revoked",
             EventKind::Degraded => "degraded",
+            EventKind::FactsRefused => "facts_refused",
+            EventKind::FactsControlled => "facts_controlled",
+            EventKind::FactsWritten => "facts_written",
+            EventKind::FactsSummarised => "facts_summarised",
             EventKind::Notice => "notice",
         }
     }

@@ -33,7 +33,7 @@ pub use self::{
     key::{FactKey, InvalidKey, KEY_BYTES_MAX, Pattern},
     memory::Memory,
     node::{
-        Acknowledge, Agreement, Alarms, Applied, From as SubscribeFrom, Health, Joining, Lag, MemberStatus,
+        Acknowledge, Agreement, Alarms, Applied, From as SubscribeFrom, Health, Joining, Lag, Measures, MemberStatus,
         MessagePlane, Namespaces, News, Node, NodeConfig, NodeError, NodeOpenError, PeerMessage, Repaired, Replication,
         Subscription, Told, Work,
     },
@@ -48,12 +48,12 @@ pub use self::{
     },
     seal::SealError,
     serve::{
-        Authority, EvaluateError, Evaluator, ListenError, Peer, Policies, Question, Rights, ServeConfig, Server,
-        Sockets, Unwitnessed, Verdict, Witness, WitnessedRefusal, WitnessedRequest,
+        Answered, Authority, EvaluateError, Evaluator, ListenError, Peer, Policies, Question, Rights, ServeConfig,
+        Server, Sockets, Unwitnessed, Verdict, Witness, WitnessedRefusal, WitnessedRequest,
     },
     state::{Body, Cell, Part, ReusedDot, State},
     storage::{Change, Commit, Storage},
-    store::{Checked, FactStore, Finding, Loss, Reader, Rewritten, Settings, StoreError, Syncer},
+    store::{Checked, FactStore, Finding, Loss, NamespaceSize, Reader, Rewritten, Settings, StoreError, Syncer},
     strategy::{Found, NotASet, Stamp, Strategy, View, WriteError},
     token::{Caller, Grants, Holder, InvalidHolderName, InvalidTokenFile, NamespaceRule, Scope, Tokens, hashed_line},
 };

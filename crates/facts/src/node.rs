@@ -9,10 +9,12 @@
 
 mod alarms;
 mod exchange;
+mod freshness;
 mod group;
 mod hub;
 mod job;
 mod mailbox;
+mod measures;
 mod namespaces;
 mod opening;
 mod plane;
@@ -39,6 +41,7 @@ pub use self::{
     alarms::Alarms,
     hub::Told,
     job::{Acknowledge, Applied, NodeError, Work},
+    measures::Measures,
     namespaces::Namespaces,
     opening::NodeOpenError,
     plane::{MessagePlane, PeerMessage},
@@ -48,12 +51,13 @@ pub use self::{
 use self::{
     job::{Command, Job},
     mailbox::Mailbox,
+    measures::About,
 };
 use crate::{
     causality::NodeId,
     clock::Millis,
     protocol::{Ack, BATCH_MAX},
-    replica::{Config, Cursor, Rules},
+    replica::{Config, Counts, Cursor, Rules},
     store::{Reader, Settings},
 };
 
@@ -129,10 +133,14 @@ struct Shared {
     is_serving: AtomicBool,
     /// All of it shows to readers.
     seen: RwLock<Arc<Cursor>>,
+    in_step: Mutex<freshness::InStep>,
     alarms: alarms::AlarmCounters,
     /// Who carries messages to other nodes.
     plane: RwLock<Option<Arc<dyn MessagePlane>>>,
     failure: Mutex<Option<String>>,
+    about: About,
+    /// As of the writer's last look at the time.
+    counts: Mutex<Counts>,
     request_timeout: Duration,
     subscriber_events: usize,
     subscriber_bytes: usize,
@@ -206,6 +214,13 @@ impl Node {
     #[must_use]
     pub fn seen(&self) -> Arc<Cursor> {
         Arc::clone(&self.0.shared.seen.read())
+    }
+
+    /// How old this node's knowledge of other nodes' facts may be, in milliseconds: since it was last in step with every
+    /// member. 0 where there are no others.
+    #[must_use]
+    pub fn staleness_ms(&self) -> u64 {
+        self.0.shared.in_step.lock().staleness_ms(Instant::now())
     }
 
     #[must_use]

@@ -9,10 +9,12 @@
 mod answer;
 mod authority;
 mod connection;
+mod control;
 mod cursor;
 mod evaluate;
 mod listen;
 mod notice;
+mod others;
 mod output;
 mod plan;
 mod rate;
@@ -21,7 +23,11 @@ mod session;
 mod subscribing;
 mod witness;
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use tokio::{
     io::{AsyncRead, AsyncWrite, AsyncWriteExt},
@@ -32,10 +38,11 @@ pub use self::{
     authority::{Authority, Rights},
     evaluate::{EvaluateError, Evaluator, Policies, Question, Verdict},
     listen::{ListenError, Sockets},
-    witness::{Peer, Unwitnessed, Witness, WitnessedRefusal, WitnessedRequest},
+    witness::{Answered, Peer, Unwitnessed, Witness, WitnessedRefusal, WitnessedRequest},
 };
 use crate::{
     node::Node,
+    peers::Peers,
     protocol::{Listener, Plane, ProtocolError, RefusedHead, Surface, write_refused},
 };
 
@@ -107,6 +114,7 @@ struct Serving {
     authority: Arc<Authority>,
     witness: Arc<dyn Witness>,
     evaluator: Option<Arc<dyn Evaluator>>,
+    peers: OnceLock<Arc<Peers>>,
     rate: rate::Rate,
     surfaces: [Arc<Surface>; 3],
     connections: Arc<Semaphore>,
@@ -147,7 +155,13 @@ impl Server {
             authority,
             witness,
             evaluator,
+            peers: OnceLock::new(),
         }))
+    }
+
+    /// Whom administrators are told of as the node's peers. Of several calls the first counts.
+    pub fn show_peers(&self, peers: Arc<Peers>) {
+        let _ = self.0.peers.set(peers);
     }
 
     /// Makes the planes' sockets and serves them on this task's runtime until [`stop`](Server::stop).

@@ -38,6 +38,7 @@ use std::{fmt, sync::Arc};
 pub use self::{
     check::{Checked, Finding},
     error::StoreError,
+    index::NamespaceSize,
     opening::Loss,
     reader::Reader,
     rewrite::Rewritten,

@@ -32,3 +32,17 @@ pub enum Strategy {
     /// The value is a number: what all nodes added, less what they took.
     Counter,
 }
+
+impl Strategy {
+    /// As configuration has it.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Strategy::Lww => "lww",
+            Strategy::DenyWins => "deny_wins",
+            Strategy::MultiValue => "multi_value",
+            Strategy::OrSet { .. } => "or_set",
+            Strategy::Counter => "counter",
+        }
+    }
+}

@@ -8,6 +8,11 @@ pub(crate) fn unix_now() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| i64::try_from(since.as_secs()).unwrap_or(i64::MAX))
 }
 
+/// Unix milliseconds.
+pub(crate) fn unix_now_ms() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+}
+
 /// RFC 3339 in UTC, to the second.
 pub(crate) fn rfc3339(unix: i64) -> String {
     DateTime::from_timestamp(unix, 0)

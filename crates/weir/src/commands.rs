@@ -3,6 +3,7 @@
 mod audit;
 mod completions;
 mod config;
+mod facts;
 mod keys;
 mod policy;
 mod table;
@@ -38,6 +39,9 @@ enum Command {
     /// Verify and export the audit journal
     #[command(subcommand)]
     Audit(audit::Audit),
+    /// Read, write and watch facts, and issue tokens for them
+    #[command(subcommand)]
+    Facts(facts::Facts),
     /// Show the configuration
     #[command(subcommand)]
     Config(config::ConfigCommand),
@@ -86,6 +90,7 @@ pub(crate) fn run() -> ExitCode {
         Command::Keys(keys) => keys.run(),
         Command::Policy(policy) => policy.run(),
         Command::Audit(audit) => audit.run(),
+        Command::Facts(facts) => facts.run(),
         Command::Config(config) => config.run(),
         Command::Completions(completions) => completions.run(),
     };

@@ -11,7 +11,7 @@ mod settings;
 
 pub(crate) use self::{
     kinds::{Durability, LogFormat, TlsMode},
-    layers::{Flags, Layers},
+    layers::{Flags, Layers, TOKEN_VARIABLE},
     print::print,
     settings::Config,
 };

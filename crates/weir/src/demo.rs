@@ -3,10 +3,16 @@
 
 mod agents;
 mod env_file;
+mod fact_tokens;
 mod load;
 mod marker;
 mod policies;
 mod progress;
 mod tables;
 
-pub(crate) use self::{agents::issue_keys, env_file::EnvFile, load::load, policies::lay_out};
+pub(crate) use self::{
+    agents::{DEMO_ORG, issue_keys},
+    env_file::EnvFile,
+    load::load,
+    policies::lay_out,
+};

@@ -23,6 +23,8 @@ pub(crate) trait Condition: Send + Sync {
     fn unready(&self) -> Vec<String>;
     /// For a person.
     fn status(&self) -> String;
+    /// Brings up to date what is measured and not counted.
+    fn measure(&self);
 }
 
 #[derive(Clone)]
@@ -68,6 +70,7 @@ async fn ready(State(asked): State<Asked>) -> Response {
 }
 
 async fn prometheus(State(asked): State<Asked>) -> Response {
+    asked.condition.measure();
     asked.metrics.run_upkeep();
     let rendered = asked.metrics.render();
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8"), NO_STORE], rendered).into_response()

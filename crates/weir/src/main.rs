@@ -7,6 +7,7 @@ mod clock;
 mod commands;
 mod config;
 mod demo;
+mod facts;
 mod failure;
 mod http;
 mod keys;

@@ -164,8 +164,11 @@ async fn serve_sql(
     stop: &CancellationToken,
 ) -> Result<(), Failure> {
     let control = Control::open(&config.data, &config.policies_dir(), house.bundle_key().clone())?;
-    let credentials = house.credentials();
-    let watch = Watch::start(control, house.clone(), move || credentials.refresh())?;
+    let (credentials, facts) = (house.credentials(), Arc::clone(house.facts()));
+    let watch = Watch::start(control, house.clone(), move || {
+        credentials.refresh();
+        facts.refresh();
+    })?;
     house.watched_by(watch);
     house.open_orgs().await;
     if house.serves_nothing() {
@@ -174,18 +177,27 @@ async fn serve_sql(
     }
 
     let env = if config.demo {
-        let env = demo::issue_keys(&config.data, sql)?;
-        demo::load(house.plane(), &config.data, config.demo_scale.0).await?;
+        let env = demo::issue_keys(&config.data, sql, house.facts())?;
         Some(env)
     } else {
         None
     };
+    // So that tokens that were just made are known.
+    house.facts().refresh();
+    house.facts().listen(config).await;
+    if config.demo {
+        demo::load(house.plane(), &config.data, config.demo_scale.0).await?;
+    }
     house.now_serving();
-    let text = welcome::text(config, sql, http, env.as_ref());
+    let text = welcome::text(config, sql, http, env.as_ref(), house.facts().sockets().as_deref());
     // Nobody may be reading.
     let _ = std::io::stdout().lock().write_all(text.as_bytes());
     info!(%sql, %http, "serving");
-    server.serve(stop.clone()).await;
+    let facts = async {
+        stop.cancelled().await;
+        house.facts().stop_serving().await;
+    };
+    tokio::join!(server.serve(stop.clone()), facts);
     info!("the listener is closed");
     Ok(())
 }

@@ -8,6 +8,7 @@ use std::{
 
 use super::{
     NodeError, Shared,
+    freshness::Freshness,
     job::{Acknowledge, Applied},
     mailbox::Delivered,
     plane::{MessagePlane, PeerMessage},
@@ -40,6 +41,7 @@ pub(super) struct Exchange {
     waiting_max: usize,
     /// When a member's last status came.
     heard: BTreeMap<NodeId, Instant>,
+    freshness: Freshness,
     /// What others were told is on this disk.
     told: VersionVector,
 }
@@ -53,6 +55,7 @@ impl Exchange {
             waiting_count: 0,
             waiting_max,
             heard: BTreeMap::new(),
+            freshness: Freshness::default(),
             told: durable,
         }
     }
@@ -84,7 +87,9 @@ impl Exchange {
         match message {
             PeerMessage::Replica(message) => {
                 if let Message::Status(status) = &message {
-                    self.heard.insert(from.clone(), Instant::now());
+                    let at = Instant::now();
+                    self.heard.insert(from.clone(), at);
+                    self.freshness.heard(&from, at, &status.applied);
                     let seq = status.applied.get(replica.origin());
                     self.acknowledge(replica, &from, seq);
                 }
@@ -108,6 +113,11 @@ impl Exchange {
             }
         }
         Ok(())
+    }
+
+    /// Lets readers know how old what they read may be.
+    pub(super) fn tell_freshness(&mut self, replica: &Replica<FactStore>) {
+        *self.shared.in_step.lock() = self.freshness.in_step(&replica.members(), replica.applied());
     }
 
     pub(super) fn admit(&mut self, replica: &mut Replica<FactStore>, node: &NodeId) -> Result<(), NodeError> {
@@ -136,6 +146,7 @@ impl Exchange {
         replica.remove_member(node)?;
         self.acknowledged.remove(node);
         self.heard.remove(node);
+        self.freshness.forget(node);
         if let Some(plane) = self.plane() {
             plane.forget(node);
         }

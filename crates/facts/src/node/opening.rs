@@ -4,11 +4,14 @@ use std::{
         atomic::{AtomicBool, AtomicU64},
     },
     thread::{Builder, JoinHandle},
+    time::Instant,
 };
 
 use parking_lot::{Mutex, RwLock};
 
-use super::{NodeConfig, Shared, alarms::AlarmCounters, mailbox::Mailbox, now, writer};
+use super::{
+    NodeConfig, Shared, alarms::AlarmCounters, freshness::InStep, mailbox::Mailbox, measures::About, now, writer,
+};
 use crate::{
     replica::{OpenError, Replica, Rules, record},
     storage::{Commit, Storage},
@@ -30,6 +33,7 @@ pub enum NodeOpenError {
 }
 
 pub(super) fn open(config: NodeConfig) -> Result<(Arc<Shared>, Vec<JoinHandle<()>>), NodeOpenError> {
+    let (folder, namespaces) = (config.store.folder.clone(), config.namespaces.clone());
     let mut store = FactStore::open(config.store)?;
     if store.loss().is_some() {
         // Numbers that were lost may have been told: it must not go on under the name it stopped with.
@@ -46,9 +50,12 @@ pub(super) fn open(config: NodeConfig) -> Result<(Arc<Shared>, Vec<JoinHandle<()
         clock: AtomicU64::new(0),
         is_serving: AtomicBool::new(replica.is_serving()),
         seen: RwLock::new(Arc::new(replica.cursor())),
+        in_step: Mutex::new(if replica.members().is_empty() { InStep::Alone } else { InStep::Never }),
         alarms: AlarmCounters::default(),
         plane: RwLock::new(None),
         failure: Mutex::new(None),
+        about: About { origin: replica.origin().clone(), namespaces, folder, started: Instant::now() },
+        counts: Mutex::default(),
         request_timeout: config.request_timeout,
         subscriber_events: config.subscriber_events,
         subscriber_bytes: config.subscriber_bytes,

@@ -163,6 +163,7 @@ impl Writer {
 
     fn tick(&mut self, now: Millis) {
         self.next_tick = Instant::now() + self.tick;
+        self.shared.counts.lock().clone_from(self.replica.counts());
         // What a full disk keeps from being done now is tried again.
         if let Err(ReplicaError::Storage(error)) = self.replica.tick(now) {
             self.notice(&error);
@@ -175,6 +176,7 @@ impl Writer {
             }
         }
         self.exchange.give_up(Some(at));
+        self.exchange.tell_freshness(&self.replica);
     }
 
     fn receive(&mut self, now: Millis, delivered: Delivered) {

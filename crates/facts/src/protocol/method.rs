@@ -67,10 +67,16 @@ pub enum Method {
     Metadata,
     Policies,
     UpdatePolicy,
+    /// How the node stands among the others.
+    Peers,
+    /// Compares with all others now.
+    Repair,
+    /// Forgets a node that does not come back.
+    RemovePeer,
 }
 
 impl Method {
-    pub const ALL: [Method; 24] = [
+    pub const ALL: [Method; 27] = [
         Method::Hello,
         Method::Ping,
         Method::Put,
@@ -95,6 +101,9 @@ impl Method {
         Method::Metadata,
         Method::Policies,
         Method::UpdatePolicy,
+        Method::Peers,
+        Method::Repair,
+        Method::RemovePeer,
     ];
 
     #[must_use]
@@ -124,6 +133,9 @@ impl Method {
             Method::Metadata => "metadata",
             Method::Policies => "policies",
             Method::UpdatePolicy => "update-policy",
+            Method::Peers => "peers",
+            Method::Repair => "repair",
+            Method::RemovePeer => "remove-peer",
         }
     }
 
@@ -154,7 +166,10 @@ impl Method {
             | Method::Stats
             | Method::Metadata
             | Method::Policies
-            | Method::UpdatePolicy => &[Plane::Control],
+            | Method::UpdatePolicy
+            | Method::Peers
+            | Method::Repair
+            | Method::RemovePeer => &[Plane::Control],
         }
     }
 

@@ -16,6 +16,7 @@ use super::{
     params::{Given, Params, text},
 };
 use crate::{
+    causality::NodeId,
     clock::Hlc,
     key::{FactKey, Pattern},
 };
@@ -57,8 +58,11 @@ pub enum Request {
     },
     GetFeatureFlags,
     Sync,
+    /// Keys that begin so.
     List {
         prefix: String,
+        /// The last key of the answer before.
+        after: Option<FactKey>,
     },
     Stats,
     Metadata,
@@ -67,6 +71,14 @@ pub enum Request {
         path: String,
         version: String,
         source: String,
+    },
+    Peers,
+    Repair {
+        /// Writes that wait since they came from the future are made anew, as of now.
+        restamp: bool,
+    },
+    RemovePeer {
+        node: NodeId,
     },
 }
 
@@ -257,10 +269,16 @@ impl Request {
             Method::GetSubtree => Request::GetSubtree { path: read.required("path", policies::name)? },
             Method::GetFeatureFlags => Request::GetFeatureFlags,
             Method::Sync => Request::Sync,
-            Method::List => Request::List { prefix: read.optional("prefix", policies::name)?.unwrap_or_default() },
+            Method::List => Request::List {
+                prefix: read.optional("prefix", policies::name)?.unwrap_or_default(),
+                after: read.optional("after", facts::key)?,
+            },
             Method::Stats => Request::Stats,
             Method::Metadata => Request::Metadata,
             Method::Policies => Request::Policies,
+            Method::Peers => Request::Peers,
+            Method::Repair => Request::Repair { restamp: read.flag("restamp")? },
+            Method::RemovePeer => Request::RemovePeer { node: read.required("node", policies::node)? },
             Method::UpdatePolicy => Request::UpdatePolicy {
                 path: read.required("path", policies::name)?,
                 version: read.required("version", policies::name)?,
@@ -298,6 +316,9 @@ impl Request {
             Request::Metadata => Method::Metadata,
             Request::Policies => Method::Policies,
             Request::UpdatePolicy { .. } => Method::UpdatePolicy,
+            Request::Peers => Method::Peers,
+            Request::Repair { .. } => Method::Repair,
+            Request::RemovePeer { .. } => Method::RemovePeer,
         }
     }
 

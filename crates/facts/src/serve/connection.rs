@@ -17,7 +17,7 @@ use tokio::{
 
 use super::{
     Peer, Serving, answer,
-    output::{Done, Item, Output},
+    output::{Asking, Done, Item, Output},
     plan::{self, Asked, Plan},
     reads::Left,
     session::Session,
@@ -61,7 +61,7 @@ where
         is_stream: Arc::clone(&is_stream),
         keep_alive: config.keep_alive,
         unread_timeout: config.unread_timeout,
-        timeout_ms: serving.timeout_ms(),
+        serving: Arc::clone(serving),
     };
     let input = Input {
         serving: Arc::clone(serving),
@@ -214,13 +214,20 @@ impl Input {
                 let mut begun = Vec::with_capacity(calls.len());
                 for call in calls {
                     begun.push(match call {
-                        Ok(Call { id, request }) => (id, self.begin(request, &mut left).await),
-                        Err(Refused { id, error }) => (id, Begun::Answered(Err(error))),
+                        Ok(Call { id, request }) => {
+                            let asking = Asking::now(request.method());
+                            (id, Some(asking), self.begin(request, &mut left).await)
+                        }
+                        Err(Refused { id, error }) => (id, None, Begun::Answered(Err(error))),
                     });
                 }
                 let mut answers = Vec::with_capacity(begun.len());
-                for (id, begun) in begun {
-                    answers.push(Answer { id, outcome: self.finish(begun).await });
+                for (id, asking, begun) in begun {
+                    let outcome = self.finish(begun).await;
+                    if let Some(asking) = asking {
+                        asking.is_answered(&self.serving, &outcome);
+                    }
+                    answers.push(Answer { id, outcome });
                 }
                 self.answer(&route, Answers::Many(answers)).await
             }
@@ -228,12 +235,13 @@ impl Input {
     }
 
     async fn call(&mut self, id: Id, request: Request, route: Route, left: &mut Left) -> Result<(), Ended> {
+        let asking = Asking::now(request.method());
         let outcome = match self.plan(request) {
             Err(error) => Err(error),
             // In frames writes follow each other without waiting, and their answers come as they are ready.
             Ok((Plan::Write { work, ack, asked }, _)) if matches!(route, Route::Frame { .. }) => {
                 let permit = self.room(cost(&work, &asked)).await?;
-                let done = Box::new(Done { id, route, asked, permit });
+                let done = Box::new(Done { id, route, asked, permit, asking });
                 let answers = self.answers.clone();
                 self.serving.node.submit(
                     work,
@@ -244,16 +252,17 @@ impl Input {
                 return Ok(());
             }
             Ok((Plan::Subscribe(subscribe), Some(request))) => {
-                return self.subscribe(id, subscribe, request, route).await;
+                return self.subscribe(id, subscribe, request, route, &asking).await;
             }
             Ok((Plan::SubscribePolicies(names), Some(request))) => {
-                return self.subscribe_policies(id, names, request, route).await;
+                return self.subscribe_policies(id, names, request, route, &asking).await;
             }
             Ok((plan, _)) => {
                 let begun = self.carry_out(plan, left).await;
                 self.finish(begun).await
             }
         };
+        asking.is_answered(&self.serving, &outcome);
         self.answer(&route, Answers::One(Answer { id, outcome })).await
     }
 
@@ -290,6 +299,15 @@ impl Input {
                 self.read_much(left, move |serving, left| serving.batch_get(keys, left)).await
             }
             (Plan::Query(query), _) => self.read_much(left, move |serving, left| serving.query(&query, left)).await,
+            (Plan::Sync, _) => self.serving.sync().await,
+            (Plan::Metadata, _) => Ok(self.serving.metadata()),
+            (Plan::Peers, _) => self.serving.peers().await,
+            (Plan::Repair { restamp }, _) => self.serving.repair(restamp).await,
+            (Plan::RemovePeer(node), _) => self.serving.remove_peer(node).await,
+            (Plan::Stats, _) => self.read_much(left, |serving, _| Ok(serving.stats())).await,
+            (Plan::List { prefix, after }, _) => {
+                self.read_much(left, move |serving, _| serving.list(&prefix, after.as_ref())).await
+            }
             (Plan::Subscribe(_) | Plan::SubscribePolicies(_), _) => Err(ProtocolError::InvalidRequest(
                 "`subscribe` needs a stream, and a message of its own: connect with `Upgrade: ipe/1.0`, or POST it with \
                  `Accept: text/event-stream`"

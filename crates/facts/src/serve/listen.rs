@@ -162,5 +162,5 @@ async fn accept(server: Server, plane: Plane, bound: Bound) {
 
 fn peer_of(stream: &UnixStream) -> Option<Peer> {
     let credentials = stream.peer_cred().ok()?;
-    Some(Peer { user: credentials.uid(), process: credentials.pid() })
+    Some(Peer::Process { user: credentials.uid(), process: credentials.pid() })
 }

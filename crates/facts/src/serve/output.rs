@@ -14,10 +14,10 @@ use tokio::{
     time::{Instant, sleep_until, timeout},
 };
 
-use super::{answer, plan::Asked};
+use super::{Answered, Serving, answer, plan::Asked};
 use crate::{
     node::{Applied, NodeError},
-    protocol::{Answer, Answers, Id, KEEP_ALIVE, Route},
+    protocol::{Answer, Answers, Id, KEEP_ALIVE, Method, ProtocolError, Reply, Route},
 };
 
 /// Something to be written; what it takes of the connection's bytes in flight is given back when it was.
@@ -32,6 +32,25 @@ pub(super) struct Done {
     pub(super) route: Route,
     pub(super) asked: Asked,
     pub(super) permit: OwnedSemaphorePermit,
+    pub(super) asking: Asking,
+}
+
+/// A request that was read and is not answered yet.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Asking {
+    method: Method,
+    since: Instant,
+}
+
+impl Asking {
+    pub(super) fn now(method: Method) -> Asking {
+        Asking { method, since: Instant::now() }
+    }
+
+    pub(super) fn is_answered(self, serving: &Serving, outcome: &Result<Reply, ProtocolError>) {
+        let (method, error, took) = (self.method, outcome.as_ref().err(), self.since.elapsed());
+        serving.witness.answered(&Answered { method, error, took });
+    }
 }
 
 pub(super) struct Output<W> {
@@ -42,7 +61,7 @@ pub(super) struct Output<W> {
     pub(super) is_stream: Arc<AtomicBool>,
     pub(super) keep_alive: Duration,
     pub(super) unread_timeout: Duration,
-    pub(super) timeout_ms: u64,
+    pub(super) serving: Arc<Serving>,
 }
 
 /// Answers taken at once.
@@ -88,8 +107,9 @@ impl<W: AsyncWrite + Unpin> Output<W> {
                     permits.extend(permit);
                 }
                 Item::Done(done, outcome) => {
-                    let Done { id, route, asked, permit } = *done;
-                    let outcome = answer::reply(asked, outcome, self.timeout_ms);
+                    let Done { id, route, asked, permit, asking } = *done;
+                    let outcome = answer::reply(asked, outcome, self.serving.timeout_ms());
+                    asking.is_answered(&self.serving, &outcome);
                     route.write(out, Answers::One(Answer { id, outcome }));
                     permits.push(permit);
                 }

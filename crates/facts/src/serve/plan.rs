@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::{
+    causality::NodeId,
     key::FactKey,
     node::{Work, ttl_ms},
     protocol::{
@@ -37,6 +38,18 @@ pub(super) enum Plan {
         include_metadata: bool,
     },
     Subtree(String),
+    Sync,
+    List {
+        prefix: String,
+        after: Option<FactKey>,
+    },
+    Stats,
+    Metadata,
+    Peers,
+    Repair {
+        restamp: bool,
+    },
+    RemovePeer(NodeId),
     /// The plane cannot do it yet.
     Absent(Method),
 }
@@ -67,15 +80,17 @@ pub(super) fn surface(plane: Plane, server_version: &str, decides: bool) -> Surf
     let off: &[&str] = match plane {
         Plane::Data => &[],
         Plane::Evaluation if decides => &[],
-        Plane::Control if decides => &["sync", "list", "stats", "metadata", "policies", "update-policy"],
+        Plane::Control if decides => &["policies", "update-policy"],
         Plane::Evaluation => {
             &["evaluate", "evaluate-batch", "subscribe", "unsubscribe", "list-policies", "get-subtree"]
         }
-        Plane::Control => {
-            &["sync", "list", "stats", "metadata", "policies", "update-policy", "list-policies", "get-subtree"]
-        }
+        Plane::Control => &["policies", "update-policy", "list-policies", "get-subtree"],
     };
-    let on: &[&str] = if plane == Plane::Data { &["incr", "query", "transaction"] } else { &[] };
+    let on: &[&str] = match plane {
+        Plane::Data => &["incr", "query", "transaction"],
+        Plane::Evaluation => &[],
+        Plane::Control => &["sync", "list", "stats", "metadata", "peers", "repair", "remove-peer"],
+    };
     let flag = |is_on: bool| move |name: &&str| ((*name).to_owned(), is_on);
     let feature_flags: BTreeMap<String, bool> = off.iter().map(flag(false)).chain(on.iter().map(flag(true))).collect();
     Surface { plane, feature_flags, server_version: server_version.to_owned() }
@@ -118,12 +133,14 @@ pub(super) fn plan(request: Request) -> Plan {
             Plan::ListPolicies { prefix, depth, include_metadata }
         }
         Request::GetSubtree { path } => Plan::Subtree(path),
-        Request::Sync
-        | Request::List { .. }
-        | Request::Stats
-        | Request::Metadata
-        | Request::Policies
-        | Request::UpdatePolicy { .. } => Plan::Absent(method),
+        Request::Sync => Plan::Sync,
+        Request::List { prefix, after } => Plan::List { prefix, after },
+        Request::Stats => Plan::Stats,
+        Request::Metadata => Plan::Metadata,
+        Request::Peers => Plan::Peers,
+        Request::Repair { restamp } => Plan::Repair { restamp },
+        Request::RemovePeer { node } => Plan::RemovePeer(node),
+        Request::Policies | Request::UpdatePolicy { .. } => Plan::Absent(method),
     }
 }
 

@@ -130,7 +130,7 @@ impl Session {
 
 fn is_let_in(serving: &Serving, peer: Option<Peer>) -> bool {
     match (&serving.config.users, peer) {
-        (Some(users), Some(peer)) => users.contains(&peer.user),
+        (Some(users), Some(Peer::Process { user, .. })) => users.contains(&user),
         // Of others than Unix sockets nothing is known but their tokens.
         _ => true,
     }

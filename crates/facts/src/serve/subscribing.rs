@@ -15,6 +15,7 @@ use super::{
     connection::{Ended, Input},
     cursor, evaluate,
     notice::Notices,
+    output::Asking,
 };
 use crate::{
     node::{From, NodeError, Subscription},
@@ -44,6 +45,7 @@ impl Input {
         subscribe: Subscribe,
         request: Request,
         route: Route,
+        asking: &Asking,
     ) -> Result<(), Ended> {
         let opened = match self.check_room(&route) {
             Ok(encoding) => self.open_subscription(subscribe).await.map(|opened| (opened, encoding)),
@@ -51,11 +53,11 @@ impl Input {
         };
         let (opened, encoding) = match opened {
             Ok(opened) => opened,
-            Err(error) => return self.answer(&route, Answers::One(Answer { id, outcome: Err(error) })).await,
+            Err(error) => return self.answer_asked(id, Err(error), &route, asking).await,
         };
         let name = self.name_subscription();
         let notices = Notices { node: self.serving.node.clone(), subscription: name.as_str().into(), encoding };
-        self.confirm(id, &name, opened.cursor(), &route).await?;
+        self.confirm(id, &name, opened.cursor(), &route, asking).await?;
         let task = tokio::spawn(tell(opened, notices, self.news.clone(), Arc::clone(&self.broken)));
         self.keep(name, request, task.abort_handle());
         Ok(())
@@ -67,14 +69,15 @@ impl Input {
         names: Vec<String>,
         request: Request,
         route: Route,
+        asking: &Asking,
     ) -> Result<(), Ended> {
         let opened = self.check_room(&route).and_then(|encoding| Ok((self.serving.watch_policies()?, encoding)));
         let (policies, encoding) = match opened {
             Ok(opened) => opened,
-            Err(error) => return self.answer(&route, Answers::One(Answer { id, outcome: Err(error) })).await,
+            Err(error) => return self.answer_asked(id, Err(error), &route, asking).await,
         };
         let name = self.name_subscription();
-        self.confirm(id, &name, None, &route).await?;
+        self.confirm(id, &name, None, &route, asking).await?;
         let task = tokio::spawn(evaluate::tell_policies(policies, names, encoding, self.news.clone()));
         self.keep(name, request, task.abort_handle());
         Ok(())
@@ -102,9 +105,27 @@ impl Input {
     }
 
     /// The answer, before any news.
-    async fn confirm(&self, id: Id, name: &str, from: Option<&replica::Cursor>, route: &Route) -> Result<(), Ended> {
+    async fn confirm(
+        &self,
+        id: Id,
+        name: &str,
+        from: Option<&replica::Cursor>,
+        route: &Route,
+        asking: &Asking,
+    ) -> Result<(), Ended> {
         let reply = Reply::Subscribed { subscription: name.to_owned(), cursor: from.and_then(cursor::encode) };
-        self.answer(route, Answers::One(Answer { id, outcome: Ok(reply) })).await
+        self.answer_asked(id, Ok(reply), route, asking).await
+    }
+
+    async fn answer_asked(
+        &self,
+        id: Id,
+        outcome: Result<Reply, ProtocolError>,
+        route: &Route,
+        asking: &Asking,
+    ) -> Result<(), Ended> {
+        asking.is_answered(&self.serving, &outcome);
+        self.answer(route, Answers::One(Answer { id, outcome })).await
     }
 
     fn keep(&mut self, name: String, request: Request, task: AbortHandle) {

@@ -1,4 +1,4 @@
-use std::fmt;
+use std::{fmt, net::IpAddr, time::Duration};
 
 use crate::{
     key::FactKey,
@@ -6,12 +6,16 @@ use crate::{
     token::Caller,
 };
 
-/// The process at the other end of a Unix socket, as it was when it connected.
+/// Who is at the other end of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Peer {
-    pub user: u32,
-    /// Where the system tells it.
-    pub process: Option<i32>,
+pub enum Peer {
+    /// Of a Unix socket, as it was when it connected.
+    Process {
+        user: u32,
+        /// Where the system tells it.
+        process: Option<i32>,
+    },
+    Address(IpAddr),
 }
 
 /// Somebody who was refused something.
@@ -41,7 +45,17 @@ pub struct WitnessedRequest<'a> {
     pub keys: usize,
 }
 
-/// Sees what an audit has to tell. It is called while the client waits, so it must not wait itself.
+/// A request that is over.
+#[derive(Debug)]
+pub struct Answered<'a> {
+    pub method: Method,
+    /// `None`: it was done.
+    pub error: Option<&'a ProtocolError>,
+    /// From when it had been read.
+    pub took: Duration,
+}
+
+/// Sees what an audit has to tell, and what is to be measured. It is called while the client waits, so it must not wait itself.
 pub trait Witness: fmt::Debug + Send + Sync {
     /// All of them.
     fn refused(&self, refusal: &WitnessedRefusal<'_>);
@@ -51,6 +65,9 @@ pub trait Witness: fmt::Debug + Send + Sync {
 
     /// Some of the writes of facts, as they are allowed and before they are done.
     fn wrote(&self, request: &WitnessedRequest<'_>);
+
+    /// All requests that could be read.
+    fn answered(&self, _: &Answered<'_>) {}
 }
 
 /// Looks away.

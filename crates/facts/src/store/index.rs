@@ -11,7 +11,7 @@ use crate::{
     causality::Origin,
     clock::Millis,
     key::{FactKey, Pattern},
-    state::State,
+    state::{Body, Cell, State},
     store::{ordered::Ordered, record::Check},
 };
 
@@ -24,6 +24,27 @@ pub(super) struct Index {
     /// By the last number that the key's state has seen. Always a key: `None` is a place before all keys to look from.
     written: BTreeMap<Origin, Ordered<(u64, Option<FactKey>)>>,
     ending: Ordered<(Millis, Option<FactKey>)>,
+    sizes: BTreeMap<String, NamespaceSize>,
+}
+
+/// How much a namespace has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct NamespaceSize {
+    /// Keys with a value; such that has ended counts until it is forgotten.
+    pub facts: u64,
+    /// Keys with a deletion that is remembered.
+    pub tombstones: u64,
+}
+
+impl NamespaceSize {
+    fn of(state: Option<&State>) -> NamespaceSize {
+        let cells = state.map(State::cells).unwrap_or_default();
+        let is_deletion = |cell: &Cell| cell.body == Body::Tombstone;
+        NamespaceSize {
+            facts: u64::from(!cells.iter().all(is_deletion)),
+            tombstones: u64::from(cells.iter().any(is_deletion)),
+        }
+    }
 }
 
 /// Collects what an index is of, to put it in order at once.
@@ -33,6 +54,7 @@ pub(super) struct IndexBuilder {
     checks: HashMap<FactKey, Check, ahash::RandomState>,
     written: BTreeMap<Origin, Vec<(u64, Option<FactKey>)>>,
     ending: Vec<(Millis, Option<FactKey>)>,
+    sizes: BTreeMap<String, NamespaceSize>,
 }
 
 impl IndexBuilder {
@@ -55,6 +77,7 @@ impl IndexBuilder {
             }
         }
         self.ending.extend(state.ends().into_iter().map(|time| (time, Some(key.clone()))));
+        resize(&mut self.sizes, &key, NamespaceSize::default(), NamespaceSize::of(Some(state)));
         self.checks.insert(key.clone(), check);
         self.keys.push(key);
     }
@@ -66,7 +89,25 @@ impl IndexBuilder {
             checks: self.checks,
             written: written.collect(),
             ending: self.ending.into_iter().collect(),
+            sizes: self.sizes,
         }
+    }
+}
+
+/// One key of the namespace comes to count otherwise.
+fn resize(sizes: &mut BTreeMap<String, NamespaceSize>, key: &FactKey, before: NamespaceSize, after: NamespaceSize) {
+    if before == after {
+        return;
+    }
+    let namespace = key.namespace();
+    if !sizes.contains_key(namespace) {
+        sizes.insert(namespace.to_owned(), NamespaceSize::default());
+    }
+    let Some(size) = sizes.get_mut(namespace) else { return };
+    size.facts = (size.facts + after.facts).saturating_sub(before.facts);
+    size.tombstones = (size.tombstones + after.tombstones).saturating_sub(before.tombstones);
+    if *size == NamespaceSize::default() {
+        sizes.remove(namespace);
     }
 }
 
@@ -79,8 +120,15 @@ impl Index {
         self.checks.get(key).copied()
     }
 
+    /// By namespace.
+    pub(super) fn sizes(&self) -> &BTreeMap<String, NamespaceSize> {
+        &self.sizes
+    }
+
     /// One key's state becomes another.
     pub(super) fn change(&mut self, key: &FactKey, before: Option<&State>, after: Option<(&State, Check)>) {
+        let sizes = (NamespaceSize::of(before), NamespaceSize::of(after.map(|(state, _)| state)));
+        resize(&mut self.sizes, key, sizes.0, sizes.1);
         if let Some(before) = before {
             self.leave(key, before, after.map(|(state, _)| state));
         }

@@ -1,4 +1,4 @@
-use std::{fmt, sync::Arc};
+use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use parking_lot::{RwLock, RwLockReadGuard};
 use quick_cache::{
@@ -14,7 +14,7 @@ use crate::{
     store::{
         StoreError,
         engine::{Engine, Space},
-        index::Index,
+        index::{Index, NamespaceSize},
         record::Records,
     },
 };
@@ -218,6 +218,12 @@ impl Reader {
         let row = shared.records.metadata_row(name);
         let record = shared.with_engine(|engine| engine.get(Space::Metadata, &row))?;
         record.map(|record| shared.records.read_metadata(&row, &record)).transpose()
+    }
+
+    /// How much each namespace has.
+    #[must_use]
+    pub fn sizes(&self) -> BTreeMap<String, NamespaceSize> {
+        self.0.index.read().sizes().clone()
     }
 
     /// Keys that something is remembered of, deletions too.

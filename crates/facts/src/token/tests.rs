@@ -139,8 +139,17 @@ const WRITES: [Method; 6] =
 const READS: [Method; 3] = [Method::Get, Method::BatchGet, Method::Query];
 const ASKS: [Method; 3] = [Method::Evaluate, Method::EvaluateBatch, Method::GetFeatureFlags];
 const TREES: [Method; 2] = [Method::ListPolicies, Method::GetSubtree];
-const GOVERNS: [Method; 6] =
-    [Method::Sync, Method::List, Method::Stats, Method::Metadata, Method::Policies, Method::UpdatePolicy];
+const GOVERNS: [Method; 6] = [
+    Method::Sync,
+    Method::List,
+    Method::Stats,
+    Method::Metadata,
+    Method::Policies,
+    Method::UpdatePolicy,
+    Method::Peers,
+    Method::Repair,
+    Method::RemovePeer,
+];
 
 /// Who is who: service with its own namespace, service that reads, admin, app.
 fn callers() -> [Caller; 4] {

@@ -178,9 +178,14 @@ impl Store {
             Request::GetSubtree { path } => {
                 Reply::Other(serde_json::json!({ "path": path, "type": "directory", "children": [] }))
             }
-            Request::Sync | Request::List { .. } | Request::Stats | Request::Metadata | Request::Policies => {
-                Reply::Other(serde_json::json!({}))
-            }
+            Request::Sync
+            | Request::List { .. }
+            | Request::Stats
+            | Request::Metadata
+            | Request::Policies
+            | Request::Peers
+            | Request::Repair { .. }
+            | Request::RemovePeer { .. } => Reply::Other(serde_json::json!({})),
         })
     }
 }

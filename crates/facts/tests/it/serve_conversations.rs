@@ -190,7 +190,7 @@ fn the_other_planes_greet_and_say_what_they_cannot_do_yet() {
     assert_eq!(eval.ask("ping", &json!({})).data["result"]["pong"], true);
     assert_eq!(eval.ask("evaluate", &json!({ "policies": ["a"], "context": {} })).code(), -32601);
     assert_eq!(eval.ask("put", &json!({ "key": "a.b", "value": 1 })).code(), -32601);
-    let (_, answer) = post(&running.path(Plane::Control), ADMIN, &json!({ "method": "stats" }));
+    let (_, answer) = post(&running.path(Plane::Control), ADMIN, &json!({ "method": "policies" }));
     assert_eq!(answer["error"]["code"], -32601);
     let (_, answer) = post(&running.path(Plane::Control), ADMIN, &json!({ "method": "update-data" }));
     assert_eq!(answer["error"]["code"], -32601);
@@ -237,5 +237,61 @@ fn an_idle_stream_hears_that_the_node_is_there() {
     let begun = std::time::Instant::now();
     assert_eq!(std::io::Read::read(&mut silent, &mut [0; 16]).unwrap(), 0);
     assert!(begun.elapsed() < std::time::Duration::from_secs(5));
+    running.stop();
+}
+
+#[test]
+fn administrators_ask_how_much_there_is_and_see_no_value() {
+    let folder = tempfile::tempdir().unwrap();
+    let running = start(folder.path());
+    let put = |key: &str| {
+        let (_, answer) = running.post(DEPLOY, &json!({ "method": "put", "params": { "key": key, "value": "v" } }));
+        assert!(answer["error"].is_null(), "{answer}");
+    };
+    ["approvals.a.1", "approvals.a.2", "approvals.b.1"].into_iter().for_each(put);
+    let (_, answer) = running.post(DEPLOY, &json!({ "method": "delete", "params": { "key": "approvals.a.2" } }));
+    assert!(answer["error"].is_null(), "{answer}");
+    let ask = |method: &str, params: Value| {
+        let (_, answer) = post(&running.path(Plane::Control), ADMIN, &json!({ "method": method, "params": params }));
+        answer["result"].clone()
+    };
+    let stats = ask("stats", json!({}));
+    assert_eq!(stats["namespaces"], json!({ "approvals": { "facts": 2, "tombstones": 1 } }));
+    assert_eq!((&stats["is_serving"], &stats["failure"]), (&json!(true), &Value::Null));
+    assert!(stats["store_bytes"].as_u64().unwrap() > 0, "{stats}");
+    let metadata = ask("metadata", json!({}));
+    assert_eq!(metadata["node"], "n1");
+    assert_eq!(metadata["namespaces"]["rate_limits"]["strategy"], "counter");
+    assert!(ask("sync", json!({}))["cursor"].as_str().unwrap().starts_with("c:"));
+    let keys = |params: Value| ask("list", params)["keys"].clone();
+    assert_eq!(keys(json!({})), json!(["approvals.a.1", "approvals.b.1"]));
+    assert_eq!(keys(json!({ "prefix": "app" })), json!(["approvals.a.1", "approvals.b.1"]));
+    assert_eq!(keys(json!({ "prefix": "approvals.b" })), json!(["approvals.b.1"]));
+    assert_eq!(keys(json!({ "prefix": "approvals.a.", "after": "approvals.a.1" })), json!([]));
+    assert_eq!(keys(json!({ "prefix": "other" })), json!([]));
+    let told = running.notes.0.lock().iter().filter(|note| note.starts_with("controlled")).count();
+    assert_eq!(told, 8);
+    running.stop();
+}
+
+#[test]
+fn long_lists_are_told_in_pieces() {
+    let folder = tempfile::tempdir().unwrap();
+    let running = start(folder.path());
+    let entries: Vec<Value> =
+        (0..2_500).map(|at| json!({ "key": format!("approvals.{at:04}"), "value": at })).collect();
+    let (_, answer) = running.post(DEPLOY, &json!({ "method": "batch-put", "params": { "entries": entries } }));
+    assert_eq!(answer["result"]["applied"], 2_500, "{answer}");
+    let (mut seen, mut params) = (Vec::new(), json!({}));
+    loop {
+        let (_, answer) = post(&running.path(Plane::Control), ADMIN, &json!({ "method": "list", "params": params }));
+        seen.extend(answer["result"]["keys"].as_array().unwrap().iter().cloned());
+        match answer["result"]["next"].as_str() {
+            Some(next) => params = json!({ "after": next }),
+            None => break,
+        }
+    }
+    let expected: Vec<Value> = (0..2_500).map(|at| json!(format!("approvals.{at:04}"))).collect();
+    assert_eq!(seen, expected);
     running.stop();
 }

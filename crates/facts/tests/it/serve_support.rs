@@ -11,8 +11,8 @@ use std::{
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 use weir_facts::{
-    Authority, Config, Evaluator, Namespaces, Node, NodeConfig, NodeId, Rights, ServeConfig, Server, Settings, Sockets,
-    Strategy, Witness, WitnessedRefusal, WitnessedRequest, protocol::Plane,
+    Authority, Config, Evaluator, Namespaces, Node, NodeConfig, NodeId, Peer, Rights, ServeConfig, Server, Settings,
+    Sockets, Strategy, Witness, WitnessedRefusal, WitnessedRequest, protocol::Plane,
 };
 
 use crate::protocol_executor::{grants, tokens};
@@ -31,7 +31,10 @@ pub struct Notes(pub Mutex<Vec<String>>);
 impl Witness for Notes {
     fn refused(&self, refusal: &WitnessedRefusal<'_>) {
         let method = refusal.method.map_or("connect", |method| method.name());
-        let user = refusal.peer.map(|peer| peer.user);
+        let user = refusal.peer.map(|peer| match peer {
+            Peer::Process { user, .. } => user.to_string(),
+            Peer::Address(address) => address.to_string(),
+        });
         self.0.lock().push(format!(
             "refused {method} {:?} {:?} {}",
             refusal.key.map(ToString::to_string),

@@ -178,7 +178,7 @@ fn attribute(text: &str) -> Result<(String, AttributeValue), String> {
 }
 
 /// Seconds.
-fn lifetime(text: &str) -> Result<i64, String> {
+pub(super) fn lifetime(text: &str) -> Result<i64, String> {
     let wrong = || "a time is a whole number and s, m, h or d, such as 30d".to_owned();
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     let (number, unit) = text.split_at_checked(digits).ok_or_else(wrong)?;

@@ -1,5 +1,8 @@
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
+use weir_facts::NodeId;
+use weir_model::OrgName;
+
 use super::memory;
 
 /// A kind of value, read from the text of any layer.
@@ -75,6 +78,18 @@ impl Kind for String {
 impl Kind for PathBuf {
     fn parse(text: &str) -> Result<PathBuf, String> {
         if text.is_empty() { Err("a path".into()) } else { Ok(PathBuf::from(text)) }
+    }
+}
+
+impl Kind for OrgName {
+    fn parse(text: &str) -> Result<OrgName, String> {
+        OrgName::new(text).map_err(|error| format!("an org's name ({error})"))
+    }
+}
+
+impl Kind for NodeId {
+    fn parse(text: &str) -> Result<NodeId, String> {
+        NodeId::new(text).map_err(|_| "1 to 63 letters, digits, `-` and `_`".into())
     }
 }
 

@@ -85,6 +85,10 @@ pub(crate) struct Layers(BTreeMap<&'static str, Layered>);
 /// The file read when none is named and it exists.
 const FILE: &str = "weir.toml";
 const FILE_VARIABLE: &str = "WEIR_CONFIG";
+/// Variables that begin like settings and are none: what they hold is for one command.
+const BESIDE: [&str; 2] = [FILE_VARIABLE, TOKEN_VARIABLE];
+/// The token of `weir facts`.
+pub(crate) const TOKEN_VARIABLE: &str = "WEIR_FACTS_TOKEN";
 
 impl Layers {
     /// Reads the file, then the environment, then the flags; the later win.
@@ -106,7 +110,7 @@ impl Layers {
             file::read(&path, &mut layers, &mut mistakes);
         }
         for (variable, text) in environment {
-            if variable != FILE_VARIABLE {
+            if !BESIDE.contains(&variable.as_str()) {
                 layers.variable(variable, text, &mut mistakes);
             }
         }

@@ -1,5 +1,8 @@
 use std::{net::SocketAddr, path::PathBuf};
 
+use weir_facts::NodeId;
+use weir_model::OrgName;
+
 use super::{
     kinds::{Bytes, Durability, LogFormat, Memory, Scale, Seconds, TlsMode},
     layers::{Layers, Mistakes},
@@ -132,6 +135,37 @@ settings! {
     /// The `aud` that tokens must have.
     jwt_audience: Option<String> = "jwt.audience", "";
 
+    /// Facts that policies decide on are kept and served: sockets for services, applications and administrators.
+    facts: bool = "facts.enabled", "true";
+    /// Org whose facts they are. Unset: `acme` with the demo, else the only org there is.
+    facts_org: Option<OrgName> = "facts.org", "";
+    /// This node's name. Unset: one made at the first start and kept in the data folder.
+    facts_node: Option<NodeId> = "facts.node", "";
+    /// File of the namespaces: what concurrent writes come to, who writes, who reads. Unset: facts/namespaces.toml in the
+    /// data folder.
+    facts_namespaces_file: Option<PathBuf> = "facts.namespaces_file", "";
+    /// Address where facts are served over TLS too, with the certificate of SQL. Unset: on Unix sockets only.
+    facts_listen: Option<SocketAddr> = "facts.listen", "";
+    /// Group that the socket data.sock is given to, such as ipe-services. Unset: this process's own.
+    facts_data_group: Option<String> = "facts.data_group", "";
+    /// Group that the socket control.sock is given to, such as ipe-admin. Unset: this process's own.
+    facts_control_group: Option<String> = "facts.control_group", "";
+    /// Connections to the facts' sockets at once.
+    facts_connections_max: usize = "facts.connections.max", "1000";
+    /// Subscriptions of one of these connections.
+    facts_subscriptions_max: usize = "facts.subscriptions.max", "64";
+    /// Requests of one application in a minute.
+    facts_app_requests: usize = "facts.app_requests_per_minute", "1000";
+    /// Longest time that a request for facts may take.
+    facts_request_timeout: Seconds = "facts.request_timeout_secs", "30";
+    /// Memory for facts that are read often.
+    facts_cache: Bytes = "facts.cache.bytes", "4MiB";
+    /// Room on the disk that writes of facts leave free: they are refused before it is touched.
+    facts_room_kept: Bytes = "facts.room_kept.bytes", "64MiB";
+    /// Of how many writes of facts one is recorded in the journal; 0 records none. Refusals always are.
+    facts_audit_writes_every: usize = "facts.audit_writes_every", "100";
+    /// Opens facts of which the disk has lost a part. Without it they stay closed, and SQL is served without them.
+    facts_accept_loss: bool = "facts.accept_loss", "false";
     /// `text` or `json`, on stderr.
     log_format: LogFormat = "log.format", "text";
     /// `error`, `warn`, `info`, `debug`, `trace`, or a filter such as `info,weir_wire=debug`.

@@ -47,7 +47,12 @@ fn defaults_are_safe_and_as_promised() {
 fn flags_win_over_the_environment_and_that_over_the_file() {
     let given = Given {
         file: "listen = \"127.0.0.1:1\"\nhttp = \"127.0.0.1:1\"\ndata = \"from-file\"\n[wal]\nfsync = false\n",
-        environment: &[("WEIR_LISTEN", "127.0.0.1:2"), ("WEIR_HTTP", "127.0.0.1:2"), ("OTHER", "x")],
+        environment: &[
+            ("WEIR_LISTEN", "127.0.0.1:2"),
+            ("WEIR_HTTP", "127.0.0.1:2"),
+            ("OTHER", "x"),
+            ("WEIR_FACTS_TOKEN", "x"),
+        ],
         flags: vec![("--listen", "listen", "127.0.0.1:3".into())],
     };
     let config = read(&given).unwrap();
@@ -77,6 +82,16 @@ fn mistakes_name_their_place_and_what_was_meant() {
     );
     check("", &[("WEIR_WAL_FSYNC", "yes")], "WEIR_WAL_FSYNC: `wal.fsync` is `yes`; expected true or false");
     check("zzz = 1", &[], "weir.toml:1: no setting is named `zzz`\n  hint: `weir config print` lists every setting");
+    check(
+        "facts.listn = \"x\"",
+        &[],
+        "weir.toml:1: no setting is named `facts.listn`\n  hint: did you mean `facts.listen`?",
+    );
+    check(
+        "facts.node = \"a b\"",
+        &[],
+        "weir.toml:1: `facts.node` is `a b`; expected 1 to 63 letters, digits, `-` and `_`",
+    );
     check("listen = [1]", &[], "weir.toml:1: `listen` is neither text, nor number, nor true or false");
 }
 

@@ -2,9 +2,10 @@ use std::{net::SocketAddr, path::Path};
 
 use weir_model::{Attributes, CredentialKind, OrgName};
 
-use super::env_file::EnvFile;
+use super::{env_file::EnvFile, fact_tokens};
 use crate::{
     clock::unix_now,
+    facts::FactsPlane,
     failure::Failure,
     keys::{ApiKey, KeyFile, KeyRecord, KeyRequest},
 };
@@ -17,6 +18,9 @@ pub(crate) struct DemoAgent {
     pub org: &'static str,
     pub agent: &'static str,
 }
+
+/// The org of the demo's tables and facts.
+pub(crate) const DEMO_ORG: &str = "acme";
 
 const fn agent(name: &'static str, org: &'static str, agent: &'static str) -> DemoAgent {
     DemoAgent { name, org, agent }
@@ -32,16 +36,16 @@ pub(crate) const AGENTS: [DemoAgent; 7] = [
     agent("GLOBEX", "globex", "admin"),
 ];
 
-/// Gives each agent a key and writes `<data>/demo.env`. Keys that the file has and that still hold are kept, so that a
-/// restart, also on another port, changes no credential.
+/// Gives each agent a key, and each service a token where there are facts, and writes `<data>/demo.env`. Those that the
+/// file has and that still hold are kept, so that a restart, also on another port, changes no credential.
 ///
 /// # Errors
-/// The key file or `demo.env` cannot be read or written.
-pub(crate) fn issue_keys(data: &Path, listen: SocketAddr) -> Result<EnvFile, Failure> {
+/// The key file, a token's file or `demo.env` cannot be read or written.
+pub(crate) fn issue_keys(data: &Path, listen: SocketAddr, facts: &FactsPlane) -> Result<EnvFile, Failure> {
     let old = EnvFile::read(data)?;
     let file = KeyFile::in_data(data);
     let now = unix_now();
-    let env = file.update(|keys| {
+    let mut env = file.update(|keys| {
         let mut env = EnvFile::new(data, listen);
         for demo in AGENTS {
             let holds = |key: &ApiKey| keys.iter().any(|record| record.is_of(key) && record.holds(now));
@@ -66,6 +70,7 @@ pub(crate) fn issue_keys(data: &Path, listen: SocketAddr) -> Result<EnvFile, Fai
         }
         Ok::<_, Failure>(env)
     })?;
+    fact_tokens::issue(facts, &old, &mut env)?;
     env.write()?;
     Ok(env)
 }
@@ -78,11 +83,11 @@ mod tests {
     #[test]
     fn a_restart_on_another_port_keeps_the_keys() {
         let folder = tempfile::tempdir().unwrap();
-        let first = issue_keys(folder.path(), "127.0.0.1:5439".parse().unwrap()).unwrap();
+        let first = issue_keys(folder.path(), "127.0.0.1:5439".parse().unwrap(), &FactsPlane::off()).unwrap();
         let text = std::fs::read_to_string(folder.path().join("demo.env")).unwrap();
         assert_eq!(text.lines().filter(|line| line.contains("_URL=postgres://")).count(), AGENTS.len(), "{text}");
         assert!(!crate::private_file::is_exposed(&folder.path().join("demo.env")).unwrap());
-        let second = issue_keys(folder.path(), "0.0.0.0:6000".parse().unwrap()).unwrap();
+        let second = issue_keys(folder.path(), "0.0.0.0:6000".parse().unwrap(), &FactsPlane::off()).unwrap();
         let moved = first.url("ADMIN").unwrap().replace("127.0.0.1:5439", "127.0.0.1:6000");
         assert_eq!(second.url("ADMIN").unwrap(), moved);
         assert_eq!(KeyFile::in_data(folder.path()).load().unwrap().len(), AGENTS.len());
@@ -92,13 +97,13 @@ mod tests {
     fn a_revoked_key_is_replaced() {
         let folder = tempfile::tempdir().unwrap();
         let listen: SocketAddr = "127.0.0.1:5439".parse().unwrap();
-        let first = issue_keys(folder.path(), listen).unwrap();
+        let first = issue_keys(folder.path(), listen, &FactsPlane::off()).unwrap();
         let revoke = |keys: &mut Vec<KeyRecord>| {
             keys.iter_mut().for_each(|record| record.revoked_at = Some(1));
             Ok::<_, Failure>(())
         };
         KeyFile::in_data(folder.path()).update(revoke).unwrap();
-        let second = issue_keys(folder.path(), listen).unwrap();
+        let second = issue_keys(folder.path(), listen, &FactsPlane::off()).unwrap();
         assert_ne!(first.url("ADMIN"), second.url("ADMIN"));
     }
 }

@@ -7,13 +7,16 @@ use std::{
 use super::agents::DemoAgent;
 use crate::{failure::Failure, keys::ApiKey, private_file};
 
-/// `<data>/demo.env`: a connection string for each agent, for `psql` and for shells (`set -a; . data/demo.env`).
+/// `<data>/demo.env`: a connection string for each agent and a token for each service, for `psql`, `curl` and shells
+/// (`set -a; . data/demo.env`).
 #[derive(Debug)]
 pub(crate) struct EnvFile {
     path: PathBuf,
     /// Where this machine reaches the listener.
     address: SocketAddr,
     urls: Vec<(String, String)>,
+    /// Of the facts' sockets.
+    tokens: Vec<(String, String)>,
 }
 
 impl EnvFile {
@@ -23,7 +26,12 @@ impl EnvFile {
             IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
             ip => ip,
         };
-        EnvFile { path: data.join("demo.env"), address: SocketAddr::new(ip, listen.port()), urls: Vec::new() }
+        EnvFile {
+            path: data.join("demo.env"),
+            address: SocketAddr::new(ip, listen.port()),
+            urls: Vec::new(),
+            tokens: Vec::new(),
+        }
     }
 
     /// What an earlier start wrote; empty when there was none.
@@ -39,6 +47,8 @@ impl EnvFile {
         };
         let lines = text.lines().filter_map(|line| line.split_once("_URL="));
         env.urls = lines.map(|(name, url)| (name.to_owned(), url.to_owned())).collect();
+        let tokens = text.lines().filter_map(|line| line.split_once('=')).filter(|(name, _)| name.ends_with("_TOKEN"));
+        env.tokens = tokens.map(|(name, token)| (name.to_owned(), token.to_owned())).collect();
         Ok(env)
     }
 
@@ -57,6 +67,14 @@ impl EnvFile {
         ApiKey::parse(rest.split_once('@')?.0).ok()
     }
 
+    pub fn add_token(&mut self, name: &str, token: String) {
+        self.tokens.push((name.to_owned(), token));
+    }
+
+    pub fn token(&self, name: &str) -> Option<&str> {
+        self.tokens.iter().find(|(known, _)| known == name).map(|(_, token)| token.as_str())
+    }
+
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -68,6 +86,12 @@ impl EnvFile {
             String::from("# Connection strings of the demo's agents. They are secrets of this data folder.\n");
         for (name, url) in &self.urls {
             text.extend([name.as_str(), "_URL=", url, "\n"]);
+        }
+        if !self.tokens.is_empty() {
+            text.push_str("# Tokens of the facts' sockets: three services, an application, an administrator.\n");
+        }
+        for (name, token) in &self.tokens {
+            text.extend([name.as_str(), "=", token, "\n"]);
         }
         private_file::replace(&self.path, text.as_bytes())
             .map_err(|error| Failure::new(format!("{}: {error}", self.path.display())))

@@ -18,6 +18,7 @@ use weir_pipeline::{CredentialStatus, DataPlane, OrgSetup};
 use weir_policy::BundleKey;
 
 use crate::{
+    facts::FactsPlane,
     http::Condition,
     keys::Credentials,
     local::{self, Recipient, Watch},
@@ -41,6 +42,7 @@ pub(crate) struct House {
     pub(super) plane: Arc<DataPlane>,
     pub(super) journal: Arc<Journal>,
     pub(super) credentials: Arc<Credentials>,
+    pub(super) facts: Arc<FactsPlane>,
     pub(super) bundle_key: BundleKey,
     pub(super) tables: Arc<OpenTables>,
     /// Orgs whose tables could not be opened, and why.
@@ -76,6 +78,10 @@ impl House {
 
     pub fn credentials(&self) -> Arc<Credentials> {
         Arc::clone(&self.credentials)
+    }
+
+    pub fn facts(&self) -> &Arc<FactsPlane> {
+        &self.facts
     }
 
     pub fn bundle_key(&self) -> &BundleKey {
@@ -117,8 +123,14 @@ impl House {
         // First, so that nothing is offered to a plane that closes.
         let watch = self.watch.lock().take();
         drop(watch);
+        self.facts.stop_serving().await;
         if !self.plane.drain(LAST_WAIT).await {
             warn!("statements were cancelled to stop in time");
+        }
+        // Only now, as statements ask for facts to their end.
+        let facts = Arc::clone(&self.facts);
+        if tokio::task::spawn_blocking(move || facts.close()).await.is_err() {
+            error!("closing the facts ended by a panic");
         }
         match self.journal.close() {
             Ok(()) => info!("the journal is closed"),
@@ -135,7 +147,7 @@ impl House {
             mask_key,
             bundle_key: self.bundle_key.verifying_key(),
             admin_role: ADMIN_ROLE.to_owned(),
-            facts: None,
+            facts: self.facts.of_org(org),
         });
         Ok(())
     }
@@ -174,10 +186,15 @@ impl Condition for House {
             let unserved = watch.reports().into_iter().filter(|report| report.serving.is_none());
             reasons.extend(unserved.map(|report| format!("{} gives no policy", report.path.display())));
         }
+        reasons.extend(self.facts.unready());
         if reasons.is_empty() && !self.plane.is_ready() {
             reasons.push("an org's policy is older than the grace period, or the server is stopping".to_owned());
         }
         reasons
+    }
+
+    fn measure(&self) {
+        self.facts.measure();
     }
 
     fn status(&self) -> String {
@@ -204,6 +221,8 @@ impl Condition for House {
                 let _ = writeln!(text, "  {}", report.to_string().replace('\n', "\n  "));
             }
         }
+        text.push_str("\nFacts\n");
+        text.push_str(&self.facts.status());
         let _ = writeln!(text, "\nJournal\n  {} records", self.journal.size());
         if let Some(checkpoint) = self.journal.newest_checkpoint() {
             let _ = writeln!(text, "  newest checkpoint:\n    {}", checkpoint.trim_end().replace('\n', "\n    "));

@@ -21,6 +21,7 @@ use super::house::{Holds, House, OpenTables};
 use crate::{
     clock::unix_now,
     config::{Config, Durability, TlsMode},
+    facts::FactsPlane,
     failure::Failure,
     keys::{CredentialEvent, Credentials, KeyChange, TokenSettings},
     local, private_file,
@@ -40,13 +41,16 @@ pub(super) fn house(config: &Config) -> Result<Arc<House>, Failure> {
     restore(&meter, &journal)?;
     let engine = Engine::new(engine_options(config)?)?;
     let credentials = Arc::new(Credentials::open(&config.data, tokens(config)?, witness(Arc::clone(&journal)))?);
+    let facts = Arc::new(FactsPlane::open(config, &journal)?);
     let holds = Arc::new(Holds(Arc::clone(&credentials)));
     let plane = DataPlane::new(pipeline_options(config), engine, Arc::clone(&journal), meter, holds);
+    facts.judge_by(&plane);
     Ok(Arc::new(House {
         data: config.data.clone(),
         plane,
         journal,
         credentials,
+        facts,
         bundle_key,
         tables: tables(config),
         closed: Mutex::default(),
@@ -191,7 +195,7 @@ pub(super) fn wire_options(config: &Config) -> Result<ServerOptions, Failure> {
         (None, None) => Certificate::self_signed(&config.data.join("keys"))?,
         _ => return Err(Failure::new("TLS needs both `tls.cert_file` and `tls.key_file`, or neither")),
     };
-    raise_descriptors(config.connections_max);
+    raise_descriptors(config.connections_max, if config.facts { config.facts_connections_max } else { 0 });
     Ok(ServerOptions {
         listen: config.listen,
         unix_socket_folder: socket_folder(config)?,
@@ -209,9 +213,11 @@ pub(super) fn wire_options(config: &Config) -> Result<ServerOptions, Failure> {
     })
 }
 
-/// Every session has a descriptor, and so may as many clients that log in; tables and the journal need theirs too.
-fn raise_descriptors(connections: usize) {
-    let needed = (connections as u64).saturating_mul(2).saturating_add(DESCRIPTORS_BESIDE);
+/// Every session has a descriptor, and so may as many clients that log in; clients of facts, tables and the journal need
+/// theirs too.
+fn raise_descriptors(connections: usize, of_facts: usize) {
+    let beside = DESCRIPTORS_BESIDE.saturating_add(of_facts as u64);
+    let needed = (connections as u64).saturating_mul(2).saturating_add(beside);
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
     if limit.current != limit.maximum

@@ -1,16 +1,22 @@
-use std::{fmt::Write, net::SocketAddr};
+use std::{fmt::Write, net::SocketAddr, path::Path};
 
 use crate::{config::Config, demo::EnvFile, local::STARTER_ORG};
 
 /// What a person who started Weir does next.
-pub(super) fn text(config: &Config, sql: SocketAddr, http: SocketAddr, demo: Option<&EnvFile>) -> String {
+pub(super) fn text(
+    config: &Config,
+    sql: SocketAddr,
+    http: SocketAddr,
+    demo: Option<&EnvFile>,
+    sockets: Option<&Path>,
+) -> String {
     let data = config.data.display();
     let policies = config.policies_dir();
     let mut text = String::new();
     // Writing to a String cannot fail.
     let _ = writeln!(text, "Weir is up. SQL on {sql}, health and metrics on http://{http}, data in {data}.\n");
     match demo {
-        Some(env) => demo_steps(&mut text, env, &data.to_string(), &policies.display().to_string()),
+        Some(env) => demo_steps(&mut text, env, &data.to_string(), &policies.display().to_string(), sockets),
         None => {
             let _ = write!(
                 text,
@@ -28,7 +34,7 @@ pub(super) fn text(config: &Config, sql: SocketAddr, http: SocketAddr, demo: Opt
     text
 }
 
-fn demo_steps(text: &mut String, env: &EnvFile, data: &str, policies: &str) {
+fn demo_steps(text: &mut String, env: &EnvFile, data: &str, policies: &str, sockets: Option<&Path>) {
     let url = |name: &str| env.url(name).unwrap_or_default();
     let _ = write!(
         text,
@@ -55,4 +61,16 @@ fn demo_steps(text: &mut String, env: &EnvFile, data: &str, policies: &str) {
         url("ANALYST_US"),
         env = env.path().display(),
     );
+    if let Some(sockets) = sockets {
+        let _ = write!(
+            text,
+            "\n\
+             Facts that policies decide on are written by services; this one approves a deployment for an hour:\n\
+             \n\
+             \x20 curl --unix-socket {socket} -X PUT \"http://weir/data/approvals.deploy-123?ttl=3600\" \\\n\
+             \x20      -H \"Authorization: Bearer $DEPLOYMENT_SERVICE_TOKEN\" -d '{{\"approvers\": [\"alice\", \"bob\"]}}'\n\
+             \x20 weir facts status --data {data}\n",
+            socket = sockets.join("data.sock").display(),
+        );
+    }
 }

@@ -14,6 +14,7 @@ mod audit;
 mod command_line;
 mod demo;
 mod durability;
+mod facts;
 mod http;
 mod keys;
 mod lifecycle;

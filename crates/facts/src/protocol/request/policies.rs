@@ -1,6 +1,7 @@
 use serde_json::{Map, Value, value::RawValue};
 
 use super::{Evaluate, facts};
+use crate::causality::NodeId;
 use crate::protocol::{
     Id,
     error::ProtocolError,
@@ -19,6 +20,10 @@ pub(super) fn name(raw: &RawValue) -> Result<String, String> {
         return Err("must have no control characters".to_owned());
     }
     Ok(name)
+}
+
+pub(super) fn node(raw: &RawValue) -> Result<NodeId, String> {
+    NodeId::new(&text(raw)?).map_err(|error| error.to_string())
 }
 
 pub(super) fn object(raw: &RawValue) -> Result<Map<String, Value>, String> {

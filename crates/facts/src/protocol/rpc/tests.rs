@@ -297,9 +297,11 @@ fn requests_for_decisions() {
     check(Plane::Control, "update-policy", r#"{"path":"a","version":"1"}"#, Err("source"));
     for (method, request) in [
         ("sync", Request::Sync),
-        ("list", Request::List { prefix: String::new() }),
+        ("list", Request::List { prefix: String::new(), after: None }),
         ("stats", Request::Stats),
         ("metadata", Request::Metadata),
+        ("peers", Request::Peers),
+        ("repair", Request::Repair { restamp: false }),
         ("policies", Request::Policies),
     ] {
         check(Plane::Control, method, "{}", Ok(request));
