@@ -38,15 +38,16 @@ pub use self::{
         Subscription, Told, Work,
     },
     peers::{
-        BrokerStatus, CertificateError, Credentials, GossipConfig, InvalidPlaneName, PeerStatus, Peers, PeersConfig,
-        PeersError, PeersStatus, PlaneName, create_plane_authority, issue_certificate,
+        BrokerStatus, CertificateError, Credentials, GossipConfig, InvalidPlaneName, InvalidServer, PeerStatus, Peers,
+        PeersConfig, PeersError, PeersStatus, PlaneName, PubSubConfig, ServerAddress, create_plane_authority,
+        issue_certificate,
     },
     replica::{
         Alarm, CatchUp, Caught, CommitNumber, Config, Counts, Cursor, Effect, Event, EventKind, EventNumber, Fact,
         Facts, HeldFact, Limits, Malformed, OpenError, Operation, PersistMark, Precondition, ReadError, ReceiveError,
         Refused, Replica, ReplicaError, Rules, Start, WriteFact, Written,
     },
-    seal::SealError,
+    seal::{PlaneKey, SealError},
     serve::{
         Answered, Authority, EvaluateError, Evaluator, ListenError, Peer, Policies, Question, Rights, ServeConfig,
         Server, Sockets, Unwitnessed, Verdict, Witness, WitnessedRefusal, WitnessedRequest,

@@ -8,6 +8,7 @@
 //! - Whoever was linked once is a member until an operator removes it, whether it is there or not.
 
 mod backoff;
+mod broker;
 mod certificate;
 mod config;
 mod frame;
@@ -20,6 +21,7 @@ mod status;
 mod tasks;
 
 use std::{
+    collections::BTreeSet,
     fmt, io,
     net::SocketAddr,
     sync::{Arc, atomic::AtomicU64},
@@ -30,6 +32,7 @@ use parking_lot::RwLock;
 use tokio::{net::TcpListener, sync::mpsc};
 
 use self::{
+    broker::Broker,
     certificate::Tls,
     membership::Identity,
     network::Network,
@@ -39,10 +42,11 @@ use self::{
     tasks::Tasks,
 };
 pub use self::{
+    broker::{InvalidServer, ServerAddress},
     certificate::{
         CertificateError, Credentials, InvalidPlaneName, PlaneName, create_plane_authority, issue_certificate,
     },
-    config::{GossipConfig, PeersConfig},
+    config::{GossipConfig, PeersConfig, PubSubConfig},
     status::{BrokerStatus, PeerStatus, PeersStatus},
 };
 use crate::{
@@ -69,6 +73,8 @@ pub struct Peers {
     node: Node,
     roster: Arc<Roster>,
     network: Option<Arc<Network>>,
+    broker: Option<Arc<Broker>>,
+    tasks: Arc<Tasks>,
     listening: Option<SocketAddr>,
 }
 
@@ -91,11 +97,24 @@ impl Peers {
     /// [`PeersError`].
     pub async fn start(node: Node, config: PeersConfig) -> Result<Peers, PeersError> {
         let own = node.replication().await?.origin.node;
-        let (roster, found) = Roster::new(own.clone(), config.peers_max, config.queue_bytes);
-        let mut peers = Peers { node, roster: Arc::new(roster), network: None, listening: None };
-        peers.node.set_plane(Arc::new(Plane::new(Arc::clone(&peers.roster))));
-        if let Some(gossip) = config.gossip {
-            peers.link(own, gossip, config.message_bytes_max, found).await?;
+        let PeersConfig { gossip, pubsub, allowed, peers_max, queue_bytes, message_bytes_max } = config;
+        let (roster, found) = Roster::new(own.clone(), peers_max, queue_bytes);
+        let roster = Arc::new(roster);
+        let (parts, allowed) = {
+            let (node, own, roster) = (node.clone(), own.clone(), Arc::clone(&roster));
+            let shared = allowed.clone();
+            (broker::Parts { node, own, roster, allowed, queue_bytes, message_bytes_max }, shared)
+        };
+        let broker = pubsub.map(|pubsub| Broker::new(parts, pubsub)).transpose()?.map(Arc::new);
+        let tasks = Arc::new(Tasks::default());
+        let mut peers = Peers { node, roster, network: None, broker, tasks, listening: None };
+        if let Some(gossip) = gossip {
+            peers.link(own, gossip, message_bytes_max, allowed, found).await?;
+        }
+        let plane = Plane::new(Arc::clone(&peers.roster), peers.broker.clone());
+        peers.node.set_plane(Arc::new(plane));
+        if let Some(broker) = &peers.broker {
+            peers.tasks.spawn(broker::keep_connected(Arc::clone(broker)));
         }
         Ok(peers)
     }
@@ -105,6 +124,7 @@ impl Peers {
         own: NodeId,
         config: GossipConfig,
         message_bytes_max: usize,
+        allowed: Option<BTreeSet<NodeId>>,
         found: mpsc::Receiver<Arc<Peer>>,
     ) -> Result<(), PeersError> {
         let tls = Tls::new(&config.credentials)?;
@@ -123,13 +143,13 @@ impl Peers {
             roster: Arc::clone(&self.roster),
             membership,
             message_bytes_max,
-            allowed: config.allowed,
+            allowed,
             strangers: Counter::default(),
             connections: AtomicU64::new(0),
-            tasks: Tasks::default(),
+            tasks: Arc::clone(&self.tasks),
         });
         let seed = getrandom::u64().map_err(PeersError::Random)?;
-        let tasks = &network.tasks;
+        let tasks = &self.tasks;
         tasks.spawn(membership::run(identity, seed, Arc::downgrade(&self.roster), inputs));
         tasks.spawn(call_found(Arc::clone(&network), found));
         tasks.spawn(network::listen(Arc::clone(&network), listener));
@@ -163,8 +183,9 @@ impl Peers {
     /// Takes part no longer. The node goes on by itself.
     pub fn stop(&self) {
         self.node.clear_plane();
-        if let Some(network) = &self.network {
-            network.tasks.end();
+        self.tasks.end();
+        if let Some(broker) = &self.broker {
+            broker.close();
         }
         for peer in self.roster.all() {
             peer.queue.close();
@@ -176,7 +197,7 @@ impl Peers {
     pub async fn status(&self) -> Result<PeersStatus, NodeError> {
         let replication = self.node.replication().await?;
         let strangers = self.network.as_ref().map_or(0, |network| network.strangers.get());
-        let broker = None;
+        let broker = self.broker.as_ref().map(|broker| broker.status());
         Ok(PeersStatus { peers: status::peers(&replication, &self.roster), replication, broker, strangers })
     }
 }

@@ -15,10 +15,11 @@ mod cipher;
 mod error;
 mod key_file;
 mod keyring;
+mod plane_key;
 
-pub use self::error::SealError;
 pub(crate) use self::{
     cipher::{DataKeyId, NAME_BYTES, Nonces, SEALED_HEAD, TAG_BYTES},
     key_file::KeyFile,
     keyring::{Keyring, Place},
 };
+pub use self::{error::SealError, plane_key::PlaneKey};

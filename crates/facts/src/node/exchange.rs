@@ -93,10 +93,9 @@ impl Exchange {
                     let seq = status.applied.get(replica.origin());
                     self.acknowledge(replica, &from, seq);
                 }
-                match replica.receive(now, &from, message) {
-                    Err(ReceiveError::Replica(ReplicaError::Storage(error))) => return Err(error),
-                    // Refusals are counted by the replica and told as alarms; after a poisoned write nothing matters.
-                    Ok(()) | Err(_) => {}
+                // Refusals are counted by the replica and told as alarms; after a poisoned write nothing matters.
+                if let Err(ReceiveError::Replica(ReplicaError::Storage(error))) = replica.receive(now, &from, message) {
+                    return Err(error);
                 }
             }
             PeerMessage::Durable { origin, through } if origin == *replica.origin() => {
@@ -125,8 +124,8 @@ impl Exchange {
         replica.add_member(node).map_err(failure)?;
         if is_new {
             tracing::info!(%node, "a member was taken in");
+            replica.hasten_statuses();
         }
-        replica.hasten_statuses();
         Ok(())
     }
 

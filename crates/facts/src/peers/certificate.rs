@@ -69,12 +69,12 @@ pub enum CertificateError {
 }
 
 impl CertificateError {
-    fn file(path: &Path) -> impl FnOnce(io::Error) -> CertificateError {
+    pub(super) fn file(path: &Path) -> impl FnOnce(io::Error) -> CertificateError {
         let path = path.to_owned();
         move |source| CertificateError::File { path, source }
     }
 
-    fn unusable(path: &Path, reason: impl fmt::Display) -> CertificateError {
+    pub(super) fn unusable(path: &Path, reason: impl fmt::Display) -> CertificateError {
         CertificateError::Unusable { path: path.to_owned(), reason: reason.to_string() }
     }
 }

@@ -58,7 +58,7 @@ pub(super) struct Network {
     pub(super) allowed: Option<BTreeSet<NodeId>>,
     pub(super) strangers: Counter,
     pub(super) connections: AtomicU64,
-    pub(super) tasks: Tasks,
+    pub(super) tasks: Arc<Tasks>,
 }
 
 impl Network {

@@ -104,31 +104,38 @@ struct Inside {
     status: Option<Arc<Outgoing>>,
     durable: BTreeMap<Origin, u64>,
     probes: VecDeque<Bytes>,
-    answers: Lane,
-    writes: Lane,
+    answers: Lane<Arc<Outgoing>>,
+    writes: Lane<Arc<Outgoing>>,
 }
 
-#[derive(Debug, Default)]
-struct Lane {
-    messages: VecDeque<Arc<Outgoing>>,
+/// Messages of one kind, in order.
+#[derive(Debug)]
+pub(super) struct Lane<T> {
+    messages: VecDeque<(T, usize)>,
     bytes: usize,
 }
 
-impl Lane {
+impl<T> Default for Lane<T> {
+    fn default() -> Lane<T> {
+        Lane { messages: VecDeque::new(), bytes: 0 }
+    }
+}
+
+impl<T> Lane<T> {
     /// One message finds room in an empty lane, however large it is.
-    fn push(&mut self, message: Arc<Outgoing>, bytes_max: usize) -> bool {
-        let is_full = !self.messages.is_empty() && self.bytes + message.weight > bytes_max;
+    pub(super) fn push(&mut self, message: T, weight: usize, bytes_max: usize) -> bool {
+        let is_full = !self.messages.is_empty() && self.bytes + weight > bytes_max;
         if is_full || self.messages.len() >= MESSAGES_MAX {
             return false;
         }
-        self.bytes += message.weight;
-        self.messages.push_back(message);
+        self.bytes += weight;
+        self.messages.push_back((message, weight));
         true
     }
 
-    fn pop(&mut self) -> Option<Arc<Outgoing>> {
-        let message = self.messages.pop_front()?;
-        self.bytes = self.bytes.saturating_sub(message.weight);
+    pub(super) fn pop(&mut self) -> Option<T> {
+        let (message, weight) = self.messages.pop_front()?;
+        self.bytes = self.bytes.saturating_sub(weight);
         Some(message)
     }
 }
@@ -167,6 +174,7 @@ impl Queue {
         if !inside.is_open {
             return;
         }
+        let weight = message.weight;
         let has_room = match &message.message {
             PeerMessage::Replica(Message::Status(_)) => {
                 inside.status = Some(message);
@@ -178,8 +186,8 @@ impl Queue {
                 *known = (*known).max(*through);
                 true
             }
-            PeerMessage::Replica(Message::Write(_)) => inside.writes.push(message, self.bytes_max),
-            PeerMessage::Replica(_) | PeerMessage::Removed(_) => inside.answers.push(message, self.bytes_max),
+            PeerMessage::Replica(Message::Write(_)) => inside.writes.push(message, weight, self.bytes_max),
+            PeerMessage::Replica(_) | PeerMessage::Removed(_) => inside.answers.push(message, weight, self.bytes_max),
         };
         drop(inside);
         if has_room { self.wake.notify_one() } else { self.count_dropped() }

@@ -37,8 +37,9 @@ pub(super) struct Peer {
     is_alive: AtomicBool,
     /// The connection by which its messages come; each new one ends the one before.
     incoming: Mutex<Option<(u64, AbortHandle)>>,
-    /// When it was last heard of over the broker.
-    broker_heard: Mutex<Option<Instant>>,
+    /// When it was last heard over the broker, and what time it said that it was.
+    broker_heard: Mutex<(Option<Instant>, u64)>,
+    is_admitted: AtomicBool,
     last_error: Mutex<Option<String>>,
 }
 
@@ -53,6 +54,7 @@ impl Peer {
             is_alive: AtomicBool::new(false),
             incoming: Mutex::default(),
             broker_heard: Mutex::default(),
+            is_admitted: AtomicBool::new(false),
             last_error: Mutex::default(),
         }
     }
@@ -102,12 +104,32 @@ impl Peer {
         self.incoming.lock().is_some()
     }
 
-    pub(super) fn hear_over_broker(&self) {
-        *self.broker_heard.lock() = Some(Instant::now());
+    /// `false`: it was said before.
+    pub(super) fn hear_over_broker(&self, at: u64) -> bool {
+        let (heard, before) = &mut *self.broker_heard.lock();
+        let is_new = at > *before;
+        if is_new {
+            (*heard, *before) = (Some(Instant::now()), at);
+        }
+        is_new
+    }
+
+    /// There is no connection to the broker.
+    pub(super) fn lose_broker(&self) {
+        self.broker_heard.lock().0 = None;
     }
 
     pub(super) fn is_heard_over_broker(&self, within: Duration) -> bool {
-        self.broker_heard.lock().is_some_and(|at| at.elapsed() < within)
+        self.broker_heard.lock().0.is_some_and(|at| at.elapsed() < within)
+    }
+
+    /// Whether it was taken in as a member since it was found.
+    pub(super) fn is_admitted(&self) -> bool {
+        self.is_admitted.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_admitted(&self) {
+        self.is_admitted.store(true, Ordering::Relaxed);
     }
 
     pub(super) fn set_error(&self, error: Option<String>) {

@@ -10,7 +10,10 @@
 )]
 
 mod node_writes;
+mod peers_broker;
+mod peers_broker_support;
 mod peers_cuts;
+mod peers_hybrid;
 mod peers_latecomers;
 mod peers_links;
 mod peers_refusals;

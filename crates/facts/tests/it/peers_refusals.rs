@@ -124,8 +124,8 @@ fn clear_text_is_refused() {
 fn a_node_that_is_not_on_the_list_is_refused() {
     run(async {
         let home = Plane::new("acme");
-        let gossip = GossipConfig { allowed: Some([id("n2")].into()), ..home.gossip("n0", &[]) };
-        let member = Member::start(home.node_config("n0"), PeersConfig::gossip(gossip)).await;
+        let config = PeersConfig { allowed: Some([id("n2")].into()), ..PeersConfig::gossip(home.gossip("n0", &[])) };
+        let member = Member::start(home.node_config("n0"), config).await;
         let other = home.start("n1", &[member.address()]).await;
         until("it was refused", async || member.peers.status().await.unwrap().strangers >= 1).await;
         check_unchanged(&member, 1).await;

@@ -79,7 +79,6 @@ impl Plane {
             listen: "127.0.0.1:0".to_owned(),
             advertise: None,
             seeds: seeds.iter().map(ToString::to_string).collect(),
-            allowed: None,
         }
     }
 
