@@ -10,7 +10,7 @@ mod print;
 mod settings;
 
 pub(crate) use self::{
-    kinds::{Durability, LogFormat, TlsMode},
+    kinds::{Durability, LogFormat, PeersMode, PeersStart, TlsMode},
     layers::{Flags, Layers, TOKEN_VARIABLE},
     print::print,
     settings::Config,

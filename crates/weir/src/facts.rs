@@ -14,6 +14,8 @@ mod meters;
 mod namespaces;
 mod naming;
 mod opening;
+mod others;
+mod peers;
 mod plane;
 mod reading;
 mod report;

@@ -72,7 +72,7 @@ fn serve(folder: &Path) {
     rights.grants = Grants { allowed_writers: None, enforce_namespaces: true, rules: vec![rule] };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     let authority = Arc::new(Authority::new(rights));
-    let server = Server::new(node.clone(), ServeConfig::default(), authority, Arc::new(Unwitnessed));
+    let server = Server::new(node.clone(), ServeConfig::default(), authority, Arc::new(Unwitnessed), None);
     let here = runtime.enter();
     server.listen(&Sockets::new(folder.join("sockets"))).unwrap();
     println!("{}", Sockets::new(folder.join("sockets")).path(Plane::Data).display());

@@ -6,7 +6,7 @@ use parking_lot::Mutex;
 
 use crate::seal::{
     Nonces, SealError,
-    cipher::Cipher,
+    cipher::{Cipher, NONCE_BYTES},
     key_file::{KeyFile, Secret},
 };
 
@@ -48,6 +48,7 @@ impl PlaneKey {
 
     /// Seals what is in `out` after `start`. `None`: the system gave no random number.
     pub(crate) fn seal(&self, out: &mut Vec<u8>, start: usize, bound_to: &[u8]) -> Option<()> {
+        out.splice(start..start, [0; NONCE_BYTES]);
         self.cipher.seal(out, start, bound_to, &mut self.nonces.lock())
     }
 

@@ -39,6 +39,10 @@ const REQUEST_BYTES: usize = 1 << 10;
 /// Bytes of the answer to one entry of a batch, about, without its key.
 const OUTCOME_BYTES: usize = 160;
 
+/// How much of a client that was refused is read before it is closed, and how long that may take.
+const LINGER_BYTES: usize = 16 << 20;
+const LINGER: Duration = Duration::from_secs(1);
+
 /// Pieces of news that wait to be written.
 const NEWS_MAX: usize = 4;
 
@@ -49,7 +53,7 @@ pub(super) async fn run<S>(serving: &Arc<Serving>, stream: S, listener: Listener
 where
     S: AsyncRead + AsyncWrite + Send + Unpin,
 {
-    let (reader, writer) = tokio::io::split(stream);
+    let (mut reader, writer) = tokio::io::split(stream);
     let (answers, answered) = mpsc::unbounded_channel();
     let (news, told) = mpsc::channel(NEWS_MAX);
     let is_stream = Arc::new(AtomicBool::new(false));
@@ -82,11 +86,28 @@ where
     tokio::select! {
         // The client is gone: what it asked for is done, and answered to nobody.
         _ = &mut output => {}
-        () = input.run(reader) => {
+        () = input.run(&mut reader) => {
             // The answers that are still to come.
             let _ = timeout(config.request_timeout, output).await;
+            linger(&mut reader).await;
         }
     }
+}
+
+/// Takes in what a client still sends that was refused: a connection that is closed over its head would take the answer
+/// with it.
+async fn linger<R: AsyncRead + Unpin>(reader: &mut R) {
+    let mut buffer = vec![0; INPUT_BYTES];
+    let mut left = LINGER_BYTES;
+    let all = async {
+        while let Ok(read) = reader.read(&mut buffer).await
+            && read > 0
+            && read <= left
+        {
+            left -= read;
+        }
+    };
+    let _ = timeout(LINGER, all).await;
 }
 
 pub(super) struct Input {

@@ -1,3 +1,5 @@
+mod peers;
+mod plane;
 mod status;
 mod token;
 
@@ -31,6 +33,13 @@ pub(super) enum Facts {
     Watch(Watch),
     /// Show what there is and how the node is
     Status(Asking),
+    /// Show the other nodes, or forget one
+    Peers(peers::Peers),
+    /// Compare with all other nodes now
+    Repair(peers::Repair),
+    /// Make what nodes prove themselves to each other with
+    #[command(subcommand)]
+    Plane(plane::Plane),
     /// Issue, list and revoke tokens
     #[command(subcommand)]
     Token(token::Token),
@@ -138,6 +147,9 @@ impl Facts {
             Facts::Query(query) => query.run(),
             Facts::Watch(watch) => watch.run(),
             Facts::Status(asking) => status::run(&asking),
+            Facts::Peers(peers) => peers.run(),
+            Facts::Repair(repair) => repair.run(),
+            Facts::Plane(plane) => plane.run(),
             Facts::Token(token) => token.run(),
         }
     }

@@ -17,7 +17,7 @@ pub(super) struct Up {
     /// Address of health, status and metrics [default: 127.0.0.1:5480]
     #[arg(long, value_name = "ADDR")]
     http: Option<String>,
-    /// Load the demo once: an org with the TPC-H tables, seven agents and their keys
+    /// Load the demo once: an org with the TPC-H tables, eight agents and their keys
     #[arg(long)]
     demo: bool,
     /// TPC-H scale factor of the demo [default: 0.1]

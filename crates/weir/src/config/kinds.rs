@@ -1,6 +1,6 @@
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use weir_facts::NodeId;
+use weir_facts::{NodeId, PlaneName};
 use weir_model::OrgName;
 
 use super::memory;
@@ -40,6 +40,26 @@ pub(crate) enum Durability {
     Batched,
     Strict,
 }
+
+/// How nodes hear of each other's facts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum PeersMode {
+    None,
+    Gossip,
+    Pubsub,
+    Hybrid,
+}
+
+/// How a node begins that has no facts yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum PeersStart {
+    Join,
+    Found,
+}
+
+/// Words with commas between them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct List(pub Vec<String>);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum TlsMode {
@@ -148,6 +168,45 @@ impl Kind for TlsMode {
             "prefer" => Ok(TlsMode::Prefer),
             "required" => Ok(TlsMode::Required),
             _ => Err("`prefer` or `required`".into()),
+        }
+    }
+}
+
+impl Kind for PeersMode {
+    fn parse(text: &str) -> Result<PeersMode, String> {
+        match text {
+            "none" => Ok(PeersMode::None),
+            "gossip" => Ok(PeersMode::Gossip),
+            "pubsub" => Ok(PeersMode::Pubsub),
+            "hybrid" => Ok(PeersMode::Hybrid),
+            _ => Err("`none`, `gossip`, `pubsub` or `hybrid`".into()),
+        }
+    }
+}
+
+impl Kind for PeersStart {
+    fn parse(text: &str) -> Result<PeersStart, String> {
+        match text {
+            "join" => Ok(PeersStart::Join),
+            "found" => Ok(PeersStart::Found),
+            _ => Err("`join` or `found`".into()),
+        }
+    }
+}
+
+impl Kind for PlaneName {
+    fn parse(text: &str) -> Result<PlaneName, String> {
+        PlaneName::new(text).map_err(|_| "1 to 63 letters, digits, `-` and `_`".into())
+    }
+}
+
+impl Kind for List {
+    fn parse(text: &str) -> Result<List, String> {
+        let words: Vec<String> = text.split(',').map(|word| word.trim().to_owned()).collect();
+        match words.as_slice() {
+            [only] if only.is_empty() => Ok(List(Vec::new())),
+            words if words.iter().any(String::is_empty) => Err("words with commas between them".into()),
+            _ => Ok(List(words)),
         }
     }
 }

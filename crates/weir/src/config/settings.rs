@@ -1,10 +1,10 @@
 use std::{net::SocketAddr, path::PathBuf};
 
-use weir_facts::NodeId;
+use weir_facts::{NodeId, PlaneName};
 use weir_model::OrgName;
 
 use super::{
-    kinds::{Bytes, Durability, LogFormat, Memory, Scale, Seconds, TlsMode},
+    kinds::{Bytes, Durability, List, LogFormat, Memory, PeersMode, PeersStart, Scale, Seconds, TlsMode},
     layers::{Layers, Mistakes},
 };
 
@@ -57,7 +57,7 @@ settings! {
     listen: SocketAddr = "listen", "127.0.0.1:5439";
     /// Address of health, status and metrics.
     http: SocketAddr = "http", "127.0.0.1:5480";
-    /// Load the demo: an org with the TPC-H tables, seven agents and their keys.
+    /// Load the demo: an org with the TPC-H tables, eight agents and their keys.
     demo: bool = "demo", "false";
     /// TPC-H scale factor of the demo; 1 is about six million line items.
     demo_scale: Scale = "demo_scale", "0.1";
@@ -166,6 +166,34 @@ settings! {
     facts_audit_writes_every: usize = "facts.audit_writes_every", "100";
     /// Opens facts of which the disk has lost a part. Without it they stay closed, and SQL is served without them.
     facts_accept_loss: bool = "facts.accept_loss", "false";
+
+    /// How facts reach other nodes: `none`, `gossip` (links between nodes), `pubsub` (a NATS broker) or `hybrid` (the broker
+    /// to who is there, links to the others).
+    facts_peers_mode: PeersMode = "facts.peers.mode", "none";
+    /// Name of the plane that the nodes make together, as in their certificates. Unset: the org's.
+    facts_peers_plane: Option<PlaneName> = "facts.peers.plane", "";
+    /// `join`: a node without facts fetches all of them before it answers. `found`: it begins with none, as the first has to.
+    facts_peers_start: PeersStart = "facts.peers.start", "join";
+    /// Host and port where other nodes are listened to.
+    facts_peers_listen: String = "facts.peers.listen", "127.0.0.1:5482";
+    /// Host and port where other nodes call this one. Unset: where it listens.
+    facts_peers_advertise: Option<String> = "facts.peers.advertise", "";
+    /// Hosts and ports, with commas between them, where to ask for other nodes. This node may be among them.
+    facts_peers_seeds: List = "facts.peers.seeds", "";
+    /// Names of the nodes that may take part, with commas between them. Unset: all that have a certificate of the plane.
+    facts_peers_allowed: List = "facts.peers.allowed", "";
+    /// Certificate of the plane's authority, PEM. Unset: keys/facts/ca.crt in the data folder.
+    facts_peers_authority_file: Option<PathBuf> = "facts.peers.authority_file", "";
+    /// This node's certificate, PEM. Unset: keys/facts/<node>.crt in the data folder.
+    facts_peers_cert_file: Option<PathBuf> = "facts.peers.cert_file", "";
+    /// Private key of the certificate, PEM. Unset: keys/facts/<node>.key in the data folder.
+    facts_peers_key_file: Option<PathBuf> = "facts.peers.key_file", "";
+    /// NATS servers, as nats://host:4222 or tls://user:password@host, with commas between them.
+    facts_nats_servers: List = "facts.nats.servers", "";
+    /// Key that all nodes seal with what NATS carries. Unset: keys/facts/plane.key in the data folder.
+    facts_nats_key_file: Option<PathBuf> = "facts.nats.key_file", "";
+    /// Authorities by which a NATS server's certificate is judged, PEM. Unset: no TLS to NATS.
+    facts_nats_authority_file: Option<PathBuf> = "facts.nats.authority_file", "";
     /// `text` or `json`, on stderr.
     log_format: LogFormat = "log.format", "text";
     /// `error`, `warn`, `info`, `debug`, `trace`, or a filter such as `info,weir_wire=debug`.

@@ -26,11 +26,12 @@ const fn agent(name: &'static str, org: &'static str, agent: &'static str) -> De
     DemoAgent { name, org, agent }
 }
 
-pub(crate) const AGENTS: [DemoAgent; 7] = [
+pub(crate) const AGENTS: [DemoAgent; 8] = [
     agent("ANALYST_EU", "acme", "analyst_eu"),
     agent("ANALYST_US", "acme", "analyst_us"),
     agent("SUPPORT", "acme", "support"),
     agent("AUDITOR", "acme", "auditor"),
+    agent("OPERATOR", "acme", "operator"),
     agent("ADMIN", "acme", "admin"),
     agent("BROKE", "acme", "broke"),
     agent("GLOBEX", "globex", "admin"),

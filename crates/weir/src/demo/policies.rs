@@ -3,10 +3,10 @@ use std::{io, path::Path};
 use crate::local::lay_out_files;
 
 macro_rules! policy {
-    ($org:literal) => {
-        ($org, policy!($org, "policy.toml", "access.cedar", "row_filters.sql", "tests.toml"))
+    ($org:literal, $($more:literal),*) => {
+        ($org, policy!(@files $org, "policy.toml", "access.cedar", "row_filters.sql", "tests.toml", $($more),*))
     };
-    ($org:literal, $($file:literal),*) => {
+    (@files $org:literal, $($file:literal),* $(,)?) => {
         &[$(($file, include_str!(concat!("../../../../policies/demo/", $org, "/", $file)))),*]
     };
 }
@@ -17,16 +17,12 @@ type Folder = (&'static str, &'static [(&'static str, &'static str)]);
 const FOLDERS: [Folder; 2] = [
     policy!(
         "acme",
-        "policy.toml",
-        "access.cedar",
-        "row_filters.sql",
-        "tests.toml",
         "decisions/api.rate-limit.cedar",
         "decisions/api.rate-limit-counted.cedar",
         "decisions/prod.access.senior-engineers.cedar",
         "decisions/prod.deployment.approval.cedar"
     ),
-    policy!("globex"),
+    policy!("globex",),
 ];
 
 /// Copies the demo's policies to where their owner may edit them. An org's folder that has a policy already is left as

@@ -1,6 +1,10 @@
 //! Opens the node, as the configuration says.
 
-use std::{collections::BTreeSet, path::PathBuf, sync::Arc};
+use std::{
+    collections::BTreeSet,
+    path::PathBuf,
+    sync::{Arc, OnceLock},
+};
 
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
@@ -12,7 +16,7 @@ use weir_model::OrgName;
 
 use super::{
     judge::Judge,
-    namespaces, naming,
+    namespaces, naming, peers,
     plane::{Listening, OpenPlane},
     reading::NodeFacts,
     rights::RightsFiles,
@@ -56,8 +60,9 @@ pub(super) fn open(config: &Config, org: OrgName, journal: &Arc<Journal>) -> Res
     let node_config = NodeConfig {
         namespaces: declared.namespaces(),
         request_timeout: request_timeout(config),
-        ..NodeConfig::new(store, ReplicaConfig::new(node_name.clone()))
+        ..NodeConfig::new(store, ReplicaConfig { start: peers::start(config), ..ReplicaConfig::new(node_name.clone()) })
     };
+    let peers = peers::config(config, &org, &node_name)?;
     let node = Node::open(node_config).map_err(not_open)?;
     let tokens = TokenFolder::in_data(&config.data);
     let authority = Arc::new(Authority::default());
@@ -83,6 +88,9 @@ pub(super) fn open(config: &Config, org: OrgName, journal: &Arc<Journal>) -> Res
         tokens,
         witness,
         listening: Mutex::new(Listening::default()),
+        joining: Mutex::new(peers),
+        peers: OnceLock::new(),
+        others: Arc::default(),
         stopping: CancellationToken::new(),
     })
 }

@@ -1,19 +1,19 @@
 use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, OnceLock},
 };
 
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 use weir_audit::Journal;
-use weir_facts::{Authority, Holder, Node, NodeId, Server, Sockets};
+use weir_facts::{Authority, Holder, Node, NodeId, Peers, PeersConfig, Server, Sockets};
 use weir_model::OrgName;
 use weir_pipeline::{DataPlane, OrgFacts};
 
 use super::{
-    judge::Judge, listener, naming, opening, opening::NotOpen, reading::NodeFacts, report, rights::RightsFiles,
+    judge::Judge, listener, naming, opening, opening::NotOpen, others, reading::NodeFacts, report, rights::RightsFiles,
     tokens::TokenFolder, witness::JournalWitness,
 };
 use crate::{config::Config, failure::Failure};
@@ -52,6 +52,10 @@ pub(super) struct OpenPlane {
     pub(super) witness: Arc<JournalWitness>,
     pub(super) listening: Mutex<Listening>,
     pub(super) stopping: CancellationToken,
+    /// How it is to take part among other nodes, until it does.
+    pub(super) joining: Mutex<Option<PeersConfig>>,
+    pub(super) peers: OnceLock<Arc<Peers>>,
+    pub(super) others: others::Latest,
 }
 
 /// Where clients come in.
@@ -138,9 +142,10 @@ impl FactsPlane {
         Ok(Some(open.tokens.issue(holder, None)?.secret))
     }
 
-    /// Lets clients in, by all ways that can be opened.
+    /// Lets other nodes and clients in, by all ways that can be opened.
     pub async fn listen(&self, config: &Config) {
         let Some(open) = self.opened() else { return };
+        open.join().await;
         open.listen_on_sockets(config);
         if let Some(address) = config.facts_listen {
             let (chain, key) = opening::certificate(config);
@@ -167,6 +172,9 @@ impl FactsPlane {
     /// Makes the last writes durable, closes the store and tells the journal the rest. Waits for the disk.
     pub fn close(&self) {
         let Some(open) = self.opened() else { return };
+        if let Some(peers) = open.peers.get() {
+            peers.stop();
+        }
         match open.node.stop() {
             Ok(()) => info!("the facts are closed"),
             Err(error) => error!(%error, "the facts could not be closed cleanly"),
@@ -210,6 +218,20 @@ impl FactsPlane {
 }
 
 impl OpenPlane {
+    /// Takes part among other nodes, if it is to.
+    async fn join(&self) {
+        let Some(config) = self.joining.lock().take() else { return };
+        match Peers::start(self.node.clone(), config).await {
+            Ok(peers) => {
+                let peers = Arc::new(peers);
+                self.server.show_peers(Arc::clone(&peers));
+                tokio::spawn(others::watch(Arc::clone(&peers), Arc::clone(&self.others), self.stopping.clone()));
+                let _ = self.peers.set(peers);
+            }
+            Err(error) => self.fails(format!("the facts are not replicated: {error}")),
+        }
+    }
+
     fn listen_on_sockets(&self, config: &Config) {
         let folder = config.socket_dir();
         let missing = opening::missing_groups(config);

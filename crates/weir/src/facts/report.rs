@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, fmt::Write};
 
-use super::plane::OpenPlane;
+use super::{others, plane::OpenPlane};
 
 pub(super) fn text(open: &OpenPlane) -> String {
     let mut text = String::new();
@@ -27,6 +27,9 @@ pub(super) fn text(open: &OpenPlane) -> String {
         let size = measures.sizes.get(name).copied().unwrap_or_default();
         let strategy = strategies.get(name).unwrap_or(&open.node.namespaces().otherwise).name();
         let _ = writeln!(text, "  {name} ({strategy}): {} facts, {} deletions remembered", size.facts, size.tombstones);
+    }
+    if let Some(status) = &*open.others.lock() {
+        text.push_str(&others::text(status));
     }
     let listening = open.listening.lock();
     if let Some(folder) = &listening.sockets {

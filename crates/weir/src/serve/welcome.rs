@@ -43,7 +43,7 @@ fn demo_steps(text: &mut String, env: &EnvFile, data: &str, policies: &str, sock
          \x20 ANALYST_EU  {}\n\
          \x20 ANALYST_US  {}\n\
          \n\
-         All seven are in {env}; this takes them into a shell:\n\
+         All eight are in {env}; this takes them into a shell:\n\
          \n\
          \x20 set -a; . {env}; set +a\n\
          \n\
@@ -65,10 +65,14 @@ fn demo_steps(text: &mut String, env: &EnvFile, data: &str, policies: &str, sock
         let _ = write!(
             text,
             "\n\
-             Facts that policies decide on are written by services; this one approves a deployment for an hour:\n\
+             A change that two senior engineers have to approve: refused, approved for an hour by a service, done:\n\
              \n\
-             \x20 curl --unix-socket {socket} -X PUT \"http://weir/data/approvals.deploy-123?ttl=3600\" \\\n\
-             \x20      -H \"Authorization: Bearer $DEPLOYMENT_SERVICE_TOKEN\" -d '{{\"approvers\": [\"alice\", \"bob\"]}}'\n\
+             \x20 psql \"$OPERATOR_URL\" -c \"UPDATE orders SET o_comment = 'corrected' WHERE o_orderkey = 1\"\n\
+             \x20 curl --unix-socket {socket} -X PUT \"http://weir/data/approvals.operator.orders?ttl=3600\" \\\n\
+             \x20      -H \"Authorization: Bearer $DEPLOYMENT_SERVICE_TOKEN\" \\\n\
+             \x20      -d '{{\"approvers\": [{{\"user\": \"alice\", \"role\": \"senior_engineer\"}},\n\
+             \x20                          {{\"user\": \"bob\", \"role\": \"senior_engineer\"}}]}}'\n\
+             \x20 psql \"$OPERATOR_URL\" -c \"UPDATE orders SET o_comment = 'corrected' WHERE o_orderkey = 1\"\n\
              \x20 weir facts status --data {data}\n",
             socket = sockets.join("data.sock").display(),
         );

@@ -1,0 +1,1 @@
+from demo_server import agent, weir  # noqa: F401
