@@ -56,7 +56,7 @@ $(SUITES): test-%: test-prepare test-build
 
 .PHONY: bench
 bench: build test-prepare
-	cargo build -p weir-facts --release --locked --example socket_figures
+	cargo build --workspace --release --locked --examples
 	source "$$(tests/prepare --environment)"
 	TEST_WEIR='$(abspath $(TARGET))/release/weir' BENCH_FACTS='$(abspath $(TARGET))/release/examples/socket_figures' bench/run
 

@@ -27,8 +27,8 @@ def program():
     return named
 
 
-def load(target, what, clients=1, seconds=SECONDS):
-    command = [program(), "load", target, os.environ.get("BENCH_FACTS_TOKEN", TOKEN), what, str(clients), str(int(seconds))]
+def load(target, what, clients=1, seconds=SECONDS, keys=100_000):
+    command = [program(), "load", target, os.environ.get("BENCH_FACTS_TOKEN", TOKEN), what, str(clients), str(int(seconds)), str(keys)]
     return json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import duckdb
 from weir_server import program
 
-PARTS = ["start", "lookup", "inserts", "copy_in", "tpch", "gates", "facts"]
+PARTS = ["start", "lookup", "inserts", "copy_in", "tpch", "gates", "facts", "decisions"]
 
 
 def versions():

@@ -8,7 +8,8 @@
 //! `load` works against any server of the data plane, with a token that may write `approvals.*`, and against
 //! `redis:<socket>` and `nats:<address>`. It does `what` from one thread and prints one line of JSON: `put` (each client
 //! waits for its durable answer), `pipelined` (each has 256 puts on their way), `batched` (requests of 1,000 puts, four on
-//! their way), `get`, `fill` (each key once, in batches), or `subscribe` (64 subscriptions to a connection, held while
+//! their way), `get`, `evaluate` and `evaluate-pipelined` (against the evaluation plane, with an app's token: the policy
+//! `prod.deployment.approval` about one of the keys), `fill` (each key once, in batches), or `subscribe` (64 subscriptions to a connection, held while
 //! its input is open).
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a program to be watched")]
 
@@ -140,7 +141,13 @@ impl Load {
                         load.one_by_one(dice, |load, inbox, out, id, key| load.peer.put(inbox, out, id, key)).await
                     }
                     "get" => load.one_by_one(dice, |load, _, out, id, key| load.peer.get(out, id, key)).await,
-                    "pipelined" => load.pipelined(dice).await,
+                    "evaluate" => load.one_by_one(dice, |_, _, out, id, key| Peer::evaluate(out, id, key)).await,
+                    "pipelined" => {
+                        load.pipelined(dice, |load, inbox, out, id, key| load.peer.put(inbox, out, id, key)).await
+                    }
+                    "evaluate-pipelined" => {
+                        load.pipelined(dice, |_, _, out, id, key| Peer::evaluate(out, id, key)).await
+                    }
                     "batched" => load.batched(dice).await,
                     "fill" => load.fill().await,
                     other => panic!("no load {other:?}"),
@@ -172,7 +179,7 @@ impl Load {
         figures
     }
 
-    async fn pipelined(&self, mut dice: Dice) -> Figures {
+    async fn pipelined(&self, mut dice: Dice, request: impl Fn(&Load, u64, &mut String, u64, u64)) -> Figures {
         let mut client = Client::connect(&self.peer).await;
         let (began, mut figures, mut number) = (Instant::now(), Figures::default(), 0);
         let (mut asked, mut text): (VecDeque<Instant>, _) = (VecDeque::new(), String::new());
@@ -183,7 +190,7 @@ impl Load {
             }
             text.clear();
             while !is_over && asked.len() < DEPTH {
-                self.peer.put(client.inbox, &mut text, number, dice.below(self.keys));
+                request(self, client.inbox, &mut text, number, dice.below(self.keys));
                 number += 1;
                 asked.push_back(Instant::now());
             }

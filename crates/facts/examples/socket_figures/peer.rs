@@ -66,6 +66,17 @@ impl Peer {
         }
     }
 
+    /// Of the evaluation plane.
+    pub fn evaluate(out: &mut String, id: u64, key: u64) {
+        writeln!(
+            out,
+            "event: evaluate\nid: {id}\ndata: {{\"method\":\"evaluate\",\"params\":{{\"policies\":\
+             [\"prod.deployment.approval\"],\"context\":{{\"resource\":\"production\",\"action\":\"deploy\",\
+             \"request\":{{\"deployment_id\":\"deploy-{key}\"}}}}}}}}\n"
+        )
+        .unwrap();
+    }
+
     /// As one request.
     pub fn batch(&self, out: &mut String, id: u64, keys: impl Iterator<Item = u64>) {
         let keys: Vec<u64> = keys.collect();
@@ -190,8 +201,9 @@ impl Client {
             Peer::Facts { socket, token } => (
                 Box::new(UnixStream::connect(socket).await.unwrap()),
                 format!(
-                    "GET /data HTTP/1.1\r\nHost: ipe\r\nUpgrade: ipe/1.0\r\nAccept: text/event-stream\r\n\
-                     Authorization: Bearer {token}\r\n\r\n"
+                    "GET /{} HTTP/1.1\r\nHost: ipe\r\nUpgrade: ipe/1.0\r\nAccept: text/event-stream\r\n\
+                     Authorization: Bearer {token}\r\n\r\n",
+                    if socket.ends_with("eval.sock") { "eval" } else { "data" }
                 ),
             ),
             Peer::Redis { socket } => {
