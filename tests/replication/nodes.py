@@ -40,7 +40,19 @@ writers = ["load"]
 readers = ["load"]
 """
 
-POLICY = 'org = "acme"\n[roles.admin]\n[agents.admin]\nroles = ["admin"]\n'
+POLICY = """\
+org = "acme"
+[roles.admin]
+[agents.admin]
+roles = ["admin"]
+
+[facts.requests]
+key = "counts.${request.user_id}"
+default = 0
+"""
+LIMIT = 100
+# A gateway counts a request first and asks then, so its own requests never slip by each other.
+BELOW_LIMIT = f"permit (principal, action, resource) when {{ context.facts.requests.value <= {LIMIT} }};\n"
 BROKER = 6
 
 
@@ -94,6 +106,7 @@ class Node:
             "WEIR_FACTS_NODE": self.name,
             "WEIR_FACTS_NAMESPACES_FILE": str(plane.folder / "namespaces.toml"),
             "WEIR_FACTS_AUDIT_WRITES_EVERY": "0",
+            "WEIR_FACTS_APP_REQUESTS_PER_MINUTE": "1000000",
             "WEIR_FACTS_PEERS_MODE": plane.mode,
             "WEIR_FACTS_PEERS_START": "found" if self.number == 1 else "join",
             "WEIR_FACTS_PEERS_LISTEN": f"{address(self.number)}:5482",
@@ -117,6 +130,7 @@ class Node:
         issue = lambda *kind: self.plane.run("facts", "token", "issue", "--data", self.data, *kind).strip()
         self.token = issue("--kind", "service", "--name", "load")
         self.admin = issue("--kind", "admin")
+        self.app = issue("--kind", "app", "--name", "gateway")
 
     def start(self):
         kept = {name: text for name, text in os.environ.items() if not name.startswith("WEIR_")}
@@ -136,6 +150,9 @@ class Node:
 
     def control_client(self):
         return Client(self.data / "sockets" / "control.sock", self.admin)
+
+    def evaluation_client(self):
+        return Client(self.data / "sockets" / "eval.sock", self.app)
 
     def is_serving(self):
         try:
@@ -181,6 +198,8 @@ class Plane:
         (policies / "policy.toml").write_text(POLICY)
         (policies / "access.cedar").write_text('permit (principal in Role::"admin", action, resource);\n')
         (policies / "row_filters.sql").write_text("-- no filters\n")
+        (policies / "decisions").mkdir()
+        (policies / "decisions" / "limit.cedar").write_text(BELOW_LIMIT)
         self.run("facts", "plane", "create", "--authority", self.folder / "authority", "--plane", "acme")
         self.run("facts", "plane", "key", self.folder / "plane.key")
         if self.mode != "gossip":

@@ -10,21 +10,11 @@ import time
 
 import load
 import pytest
-from network import Network
-from nodes import BROKER, Plane
+from nodes import Plane
 
 TROUBLE = float(os.environ.get("REPLICATION_SECONDS", "3"))
 # After a trouble is over all nodes have to be the same within this time, in seconds.
 HEALED = 5
-
-
-@pytest.fixture(scope="module")
-def network():
-    # The broker's host is in the left half as well.
-    with Network(hosts=5, left=2) as network:
-        network.hosts = BROKER
-        network.add(BROKER, "left")
-        yield network
 
 
 @pytest.mark.parametrize("mode", ["gossip", "pubsub", "hybrid"])
