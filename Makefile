@@ -56,8 +56,9 @@ $(SUITES): test-%: test-prepare test-build
 
 .PHONY: bench
 bench: build test-prepare
+	cargo build -p weir-facts --release --locked --example socket_figures
 	source "$$(tests/prepare --environment)"
-	TEST_WEIR='$(abspath $(TARGET))/release/weir' bench/run
+	TEST_WEIR='$(abspath $(TARGET))/release/weir' BENCH_FACTS='$(abspath $(TARGET))/release/examples/socket_figures' bench/run
 
 .PHONY: lint
 lint:

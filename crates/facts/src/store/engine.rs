@@ -4,6 +4,7 @@
 //! threads, so writers wait here before it comes to that, and not for ever.
 
 use std::{
+    fs, io,
     panic::{AssertUnwindSafe, catch_unwind},
     path::Path,
     time::{Duration, Instant},
@@ -72,6 +73,27 @@ pub(super) type Row = (Vec<u8>, UserValue);
 
 impl Engine {
     pub(super) fn open(folder: &Path, settings: &Settings) -> Result<Engine, StoreError> {
+        if !folder.exists() {
+            Engine::make(folder, settings)?;
+        }
+        Engine::open_there(folder, settings)
+    }
+
+    /// Makes an empty engine beside its folder and then gives it its place: the engine itself does not open what it was
+    /// making when it was stopped.
+    fn make(folder: &Path, settings: &Settings) -> Result<(), StoreError> {
+        let beside = folder.with_extension("new");
+        match fs::remove_dir_all(&beside) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(StoreError::io(&beside)(error)),
+            _ => {}
+        }
+        drop(Engine::open_there(&beside, settings)?);
+        fs::rename(&beside, folder).map_err(StoreError::io(folder))?;
+        let parent = folder.parent().unwrap_or(folder);
+        fs::File::open(parent).and_then(|parent| parent.sync_all()).map_err(StoreError::io(parent))
+    }
+
+    fn open_there(folder: &Path, settings: &Settings) -> Result<Engine, StoreError> {
         let bloom = || {
             let bits = BloomConstructionPolicy::BitsPerKey(10.0);
             FilterPolicy::all(FilterPolicyEntry::Bloom(bits))

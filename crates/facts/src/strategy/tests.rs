@@ -301,6 +301,20 @@ proptest! {
     }
 
     #[test]
+    fn since_when_a_value_shows_is_told_as_a_reader_sees_it(
+        strategy in strategies(),
+        steps in prop::collection::vec(step(), 1..60),
+    ) {
+        let (nodes, _) = run(&strategy, &steps);
+        for node in &nodes {
+            for now in [START, START.plus(1_000_000_000)] {
+                let seen = strategy.view(&node.state, now).map(|found| found.created_at);
+                prop_assert_eq!(strategy.shown_since(&node.state, now), seen);
+            }
+        }
+    }
+
+    #[test]
     fn no_write_is_forgotten(strategy in strategies(), steps in prop::collection::vec(step(), 1..60)) {
         let (nodes, _) = run(&strategy, &steps);
         let all = nodes.iter().fold(State::default(), |all, node| all.join(&node.state).0);

@@ -126,6 +126,39 @@ fn a_full_queue_refuses_and_what_it_took_is_done() {
 }
 
 /// A log that cannot be synced: a folder is where its next file would be.
+/// What waits together is written together, and yet each request is answered for itself.
+#[test]
+fn requests_in_a_rush_succeed_and_fail_each_for_itself() {
+    let folder = tempfile::tempdir().unwrap();
+    let node = Node::open(node_config(folder.path())).unwrap();
+    let (told, outcomes) = mpsc::channel();
+    for number in 0..1_000_u32 {
+        let mut first = put(&format!("a.k{}", number % 50), &number.to_string());
+        first.precondition = Some(Precondition::Absent);
+        // One request of several has two keys, and its second only when its first is new.
+        let second = put(&format!("a.of{}", number % 50), &number.to_string());
+        let writes = if number % 3 == 0 { vec![first, second] } else { vec![first] };
+        let told = told.clone();
+        let done = Box::new(move |outcome: Result<_, NodeError>| told.send((number, outcome)).unwrap());
+        node.submit(Work::All(writes), Ack::Durable, done);
+    }
+    let mut refused = 0;
+    for (number, outcome) in outcomes.iter().take(1_000) {
+        match outcome {
+            Ok(_) => assert!(number < 50, "{number} found its key absent"),
+            Err(NodeError::Refused(Refused::Conflict { .. })) => refused += 1,
+            Err(error) => panic!("{error}"),
+        }
+    }
+    assert_eq!(refused, 950);
+    for number in 0..50_u32 {
+        assert_eq!(value(&node, &format!("a.k{number}")), Some(number.to_string()));
+        let second = (number % 3 == 0).then(|| number.to_string());
+        assert_eq!(value(&node, &format!("a.of{number}")), second);
+    }
+    node.stop().unwrap();
+}
+
 #[test]
 fn after_a_failed_sync_every_write_is_refused_and_health_says_so() {
     let folder = tempfile::tempdir().unwrap();

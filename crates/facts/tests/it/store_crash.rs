@@ -123,6 +123,18 @@ fn a_killed_encrypted_store_has_all_commits() {
     killed_again_and_again("sealed");
 }
 
+/// What a kill leaves that came while the engine was made: parts of it, beside where it is to be.
+#[test]
+fn a_store_that_was_killed_while_it_was_made_is_made_anew() {
+    let folder = tempfile::tempdir().unwrap();
+    let beside = folder.path().join("engine.new");
+    std::fs::create_dir_all(beside.join("keyspaces")).unwrap();
+    std::fs::write(beside.join("0.jnl"), "").unwrap();
+    let store = FactStore::open(settings(folder.path(), false)).unwrap();
+    assert_eq!((store.commits(), store.loss()), (0, None));
+    assert!(!beside.exists());
+}
+
 /// The log cut off anywhere, as by a power cut that kept no more of it: a prefix of the commits is left, and if one
 /// that was durable is missing, that is told.
 #[test]

@@ -1,0 +1,135 @@
+"""Facts beside Redis and NATS KV: durable puts, reads, memory. One program (BENCH_FACTS) loads all of them alike, Redis
+and the facts' data plane over Unix sockets, NATS over loopback. BENCH_FACTS_SOCKET and BENCH_FACTS_TOKEN name a data
+plane that runs already, to be measured instead of one started here."""
+
+import contextlib
+import json
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+import peers
+from weir_server import free_port
+
+SECONDS = float(os.environ.get("BENCH_SECONDS", "5"))
+RUNS = int(os.environ.get("BENCH_RUNS", "3"))
+#: Of the server that the program starts by itself.
+TOKEN = "ipe_service_bench_0123456789abcdef"
+
+
+def program():
+    named = os.environ.get("BENCH_FACTS")
+    if not named:
+        raise RuntimeError("BENCH_FACTS names no load program; run `make bench`")
+    return named
+
+
+def load(target, what, clients=1, seconds=SECONDS):
+    command = [program(), "load", target, os.environ.get("BENCH_FACTS_TOKEN", TOKEN), what, str(clients), str(int(seconds))]
+    return json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+
+
+@contextlib.contextmanager
+def server(command, folder, ready):
+    """A server in a session of its own, as a service runs."""
+    with open(folder / "log", "ab") as log:
+        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=log, stderr=log, start_new_session=True)
+    try:
+        for _ in range(600):
+            if ready() or process.poll() is not None:
+                break
+            time.sleep(0.05)
+        if process.poll() is not None:
+            raise RuntimeError(f"{command[0]} did not start: {(folder / 'log').read_text()[-2000:]}")
+        yield process
+    finally:
+        process.stdin.close()
+        process.terminate()
+        process.wait(timeout=60)
+
+
+@contextlib.contextmanager
+def facts(folder):
+    if "BENCH_FACTS_SOCKET" in os.environ:
+        yield os.environ["BENCH_FACTS_SOCKET"], None
+        return
+    socket = folder / "sockets" / "data.sock"
+    with server([program(), "serve", str(folder)], folder, socket.exists) as process:
+        yield str(socket), process
+
+
+@contextlib.contextmanager
+def redis(folder, fsync):
+    socket = folder / "redis.sock"
+    command = ["redis-server", "--port", "0", "--unixsocket", str(socket), "--dir", str(folder), "--save", "", "--appendonly", "yes", "--appendfsync", fsync]
+    with server(command, folder, socket.exists):
+        yield f"redis:{socket}"
+
+
+@contextlib.contextmanager
+def nats(folder, sync):
+    port = free_port()
+    interval = f", sync_interval: {sync}" if sync else ""
+    (folder / "nats.conf").write_text(f'listen: "127.0.0.1:{port}"\njetstream {{ store_dir: "{folder}/data"{interval} }}\n')
+    ready = lambda: "Server is ready" in (folder / "log").read_text()
+    with server(["nats-server", "-c", str(folder / "nats.conf")], folder, ready):
+        yield f"nats:127.0.0.1:{port}"
+
+
+def resident_mb(process):
+    lines = Path(f"/proc/{process.pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmRSS:"))
+
+
+def versions():
+    first = lambda *command: subprocess.run(command, capture_output=True, text=True, check=True).stdout.split("\n")[0]
+    return f"{first('redis-server', '--version')}; {first('nats-server', '--version')}"
+
+
+LOADS = {"1 client": ("put", 1), "64 clients": ("put", 64), "1 client, pipelined": ("pipelined", 1), "in batches of 1,000": ("batched", 1)}
+
+
+def run():
+    root = Path(tempfile.mkdtemp(prefix="weir-facts-"))
+    try:
+        with contextlib.ExitStack() as stack:
+            return measure(root, stack.enter_context)
+    finally:
+        shutil.rmtree(root, ignore_errors=True)
+
+
+def measure(root, enter):
+    def folder(name):
+        (root / name).mkdir()
+        return root / name
+
+    own, process = enter(facts(folder("facts")))
+    memory = []
+    if process:
+        load(own, "fill")
+        time.sleep(5)
+        memory.append(["resident with 100,000 facts, MB", resident_mb(process)])
+    reads = [["get, 1 client", load(own, "get")], ["get, 64 clients", load(own, "get", 64)]]
+    targets = {
+        "Weir": own,
+        "Redis, fsync always": enter(redis(folder("redis-always"), "always")),
+        "Redis, every second": enter(redis(folder("redis-everysec"), "everysec")),
+        "NATS, sync always": enter(nats(folder("nats-always"), "always")),
+        "NATS, as it comes": enter(nats(folder("nats"), None)),
+    }
+    lines = []
+    for name, (what, clients) in LOADS.items():
+        able = {who: target for who, target in targets.items() if what != "batched" or "NATS" not in who}
+        contenders = {who: lambda target=target: load(target, what, clients)["rate"] for who, target in able.items()}
+        figures = peers.interleaved(RUNS, contenders)
+        ratio = lambda who: peers.median([a / b for a, b in zip(figures["Weir"], figures[who])]) if who in figures else "-"
+        cells = [float(peers.median(figures[who])) if who in figures else "-" for who in targets]
+        lines.append([name, *cells, ratio("Redis, fsync always"), ratio("NATS, sync always")])
+    head = ["", *targets, "times Redis, fsync always", "times NATS, sync always"]
+    text = f"## Durable puts of facts of 200 bytes, encrypted (a second)\n\n{versions()}\n\n" + peers.table(head, lines)
+    rows = [[name, float(figures["rate"]), figures["p50_us"], figures["p99_us"]] for name, figures in reads]
+    text += "\n" + peers.table(["over the socket", "a second", "median, us", "99 %, us"], rows)
+    return text + ("\n" + peers.table(["", "Weir"], memory) if memory else "")
