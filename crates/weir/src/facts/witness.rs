@@ -240,7 +240,7 @@ mod tests {
         export(data, &ExportFilter { org: None, since_unix_seconds: None }, ExportFormat::JsonLines, &mut out).unwrap();
         let lines = String::from_utf8(out).unwrap();
         let lines = lines.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
-        lines.filter(|record| record["event"] == event).collect()
+        lines.filter(|line| line["record"]["event"] == event).collect()
     }
 
     #[test]
