@@ -103,7 +103,8 @@ impl FactsPlane {
     /// Takes changed tokens and grants: call it several times a second.
     pub fn refresh(&self) {
         if let Some(open) = self.opened() {
-            open.files.lock().refresh(&open.authority);
+            let changes = open.files.lock().refresh(&open.authority);
+            changes.iter().for_each(|change| open.witness.token(change));
         }
     }
 
