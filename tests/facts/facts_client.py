@@ -81,7 +81,7 @@ class Stream:
 
     def ask(self, id, method, params):
         self.send(id, method, params)
-        while (answer := self.next()).get("id") != id:
+        while (answer := self.next()) and answer.get("id") != id:
             pass
         return answer
 

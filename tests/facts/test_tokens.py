@@ -2,6 +2,7 @@
 
 import time
 
+import psycopg
 import pytest
 from facts_client import Stream, curl, tokens
 from weir_server import WeirServer
@@ -43,6 +44,10 @@ def test_an_old_and_a_new_token_are_good_together(own):
         # Also where it had come in before.
         answer = stream.ask("x", "ping", {})
         assert answer is None or answer["error"]["code"] == -32003
+    with psycopg.connect(own.urls["AUDITOR"], autocommit=True) as auditor:
+        told = "SELECT count(*) FROM weir.audit WHERE event = %s AND detail::text LIKE '%%service rotating%%'"
+        soon(lambda: auditor.execute(told, ["key_issued"]).fetchone() == (2,))
+        soon(lambda: auditor.execute(told, ["key_revoked"]).fetchone() == (1,))
 
 
 def test_a_token_ends_with_its_time(own):

@@ -1,4 +1,4 @@
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{collections::BTreeSet, net::SocketAddr, path::PathBuf, time::Duration};
 
 use weir_facts::{NodeId, PlaneName};
 use weir_model::OrgName;
@@ -34,6 +34,10 @@ pub(crate) struct Memory(pub u64);
 /// A TPC-H scale factor.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Scale(pub f64);
+
+/// Numbers of users of this machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Users(pub BTreeSet<u32>);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Durability {
@@ -116,6 +120,13 @@ impl Kind for NodeId {
 impl Kind for SocketAddr {
     fn parse(text: &str) -> Result<SocketAddr, String> {
         text.parse().map_err(|_| "an address such as 127.0.0.1:5439 or [::1]:5439".into())
+    }
+}
+
+impl Kind for Users {
+    fn parse(text: &str) -> Result<Users, String> {
+        let numbers: Result<BTreeSet<u32>, _> = text.split(',').map(|number| number.trim().parse()).collect();
+        numbers.map(Users).map_err(|_| "numbers of users such as \"0,1000\"".into())
     }
 }
 

@@ -4,7 +4,7 @@ use weir_facts::{NodeId, PlaneName};
 use weir_model::OrgName;
 
 use super::{
-    kinds::{Bytes, Durability, List, LogFormat, Memory, PeersMode, PeersStart, Scale, Seconds, TlsMode},
+    kinds::{Bytes, Durability, List, LogFormat, Memory, PeersMode, PeersStart, Scale, Seconds, TlsMode, Users},
     layers::{Layers, Mistakes},
 };
 
@@ -150,6 +150,9 @@ settings! {
     facts_data_group: Option<String> = "facts.data_group", "";
     /// Group that the socket control.sock is given to, such as ipe-admin. Unset: this process's own.
     facts_control_group: Option<String> = "facts.control_group", "";
+    /// Users whose processes may connect to the facts' Unix sockets, by their numbers, such as 0,1000. Unset: all whom the
+    /// files' modes let.
+    facts_users: Option<Users> = "facts.users", "";
     /// Connections to the facts' sockets at once.
     facts_connections_max: usize = "facts.connections.max", "1000";
     /// Subscriptions of one of these connections.

@@ -92,6 +92,11 @@ fn mistakes_name_their_place_and_what_was_meant() {
         &[],
         "weir.toml:1: `facts.node` is `a b`; expected 1 to 63 letters, digits, `-` and `_`",
     );
+    check(
+        "facts.users = \"root\"",
+        &[],
+        "weir.toml:1: `facts.users` is `root`; expected numbers of users such as \"0,1000\"",
+    );
     check("listen = [1]", &[], "weir.toml:1: `listen` is neither text, nor number, nor true or false");
 }
 

@@ -114,6 +114,7 @@ fn serve_config(config: &Config) -> ServeConfig {
         subscriptions_max: config.facts_subscriptions_max,
         app_requests_per_minute: count(config.facts_app_requests),
         request_timeout: request_timeout(config),
+        users: config.facts_users.as_ref().map(|users| users.0.clone()),
         witness_writes_every: count(config.facts_audit_writes_every),
         server_version: env!("WEIR_VERSION").to_owned(),
         ..ServeConfig::default()

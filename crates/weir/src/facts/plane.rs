@@ -123,7 +123,8 @@ impl FactsPlane {
     /// Takes changed tokens, grants and policies: call it several times a second.
     pub fn refresh(&self) {
         if let Some(open) = self.opened() {
-            open.files.lock().refresh(&open.authority);
+            let changes = open.files.lock().refresh(&open.authority);
+            changes.iter().for_each(|change| open.witness.token(change));
             open.judge.look();
         }
     }

@@ -1,6 +1,7 @@
 //! Who may what, kept in step with the files that say so.
 
 use std::{
+    collections::BTreeSet,
     path::{Path, PathBuf},
     time::{Duration, SystemTime},
 };
@@ -10,7 +11,7 @@ use weir_facts::{Authority, Rights, Tokens};
 
 use super::{
     namespaces::{self, Declared},
-    tokens::{TokenFolder, read_private},
+    tokens::{TokenFolder, TokenLine, read_private, token_lines},
 };
 use crate::private_file::{self, Stamp};
 
@@ -31,45 +32,75 @@ pub(super) struct RightsFiles {
     started_with: Declared,
     stamps: Vec<Seen>,
     is_racy: bool,
+    /// None before the first look: what is there then was there before.
+    known: Option<BTreeSet<TokenLine>>,
     problems: Vec<String>,
+}
+
+/// What became of a token.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum TokenChange {
+    Issued(TokenLine),
+    Revoked(TokenLine),
 }
 
 impl RightsFiles {
     pub(super) fn new(namespaces: PathBuf, folder: TokenFolder, declared: Declared) -> RightsFiles {
         let started_with = declared.clone();
-        let (stamps, problems) = (Vec::new(), Vec::new());
-        RightsFiles { namespaces, folder, declared, started_with, stamps, is_racy: true, problems }
+        RightsFiles {
+            namespaces,
+            folder,
+            declared,
+            started_with,
+            stamps: Vec::new(),
+            is_racy: true,
+            known: None,
+            problems: Vec::new(),
+        }
     }
 
-    /// Takes what changed. Costs a `stat` for each file when nothing did.
-    pub(super) fn refresh(&mut self, authority: &Authority) {
+    /// Takes what changed, and tells which tokens came and went. Costs a `stat` for each file when nothing did.
+    pub(super) fn refresh(&mut self, authority: &Authority) -> Vec<TokenChange> {
         let files = match self.folder.files() {
             Ok(files) => files,
-            Err(error) => return self.tell(vec![format!("the folder of tokens cannot be read: {error}")]),
+            Err(error) => {
+                self.tell(vec![format!("the folder of tokens cannot be read: {error}")]);
+                return Vec::new();
+            }
         };
         let paths = files.iter().map(|(path, _)| path).chain([&self.namespaces]);
         let stamps: Vec<Seen> = paths.map(|path| look(path)).collect();
         if stamps == self.stamps && !self.is_racy {
-            return;
+            return Vec::new();
         }
         self.is_racy = stamps.iter().any(|(path, ..)| is_young(path));
         let is_news = stamps != self.stamps;
         self.stamps = stamps;
         let mut problems = Vec::new();
         self.read_namespaces(&mut problems);
-        let mut tokens = Tokens::default();
+        let (mut tokens, mut known) = (Tokens::default(), BTreeSet::new());
         for (path, holder) in files {
             let taken = holder.and_then(|holder| {
                 let text = read_private(&path).map_err(|failure| failure.to_string())?.unwrap_or_default();
-                tokens.set(holder, &text).map_err(|error| format!("{}: {error}", path.display()))
+                let lines: Vec<TokenLine> = token_lines(&holder, &text).collect();
+                tokens.set(holder, &text).map_err(|error| format!("{}: {error}", path.display()))?;
+                known.extend(lines);
+                Ok(())
             });
-            problems.extend(taken.err().map(|why| format!("a token file lets nobody in: {why}")));
+            problems.extend(taken.err().map(|why: String| format!("a token file lets nobody in: {why}")));
         }
         authority.replace(Rights { tokens, grants: self.declared.grants() });
         if is_news {
             info!("took the facts' tokens and grants");
         }
         self.tell(problems);
+        self.learn(known)
+    }
+
+    fn learn(&mut self, known: BTreeSet<TokenLine>) -> Vec<TokenChange> {
+        let Some(before) = self.known.replace(known.clone()) else { return Vec::new() };
+        let issued = known.difference(&before).cloned().map(TokenChange::Issued);
+        issued.chain(before.difference(&known).cloned().map(TokenChange::Revoked)).collect()
     }
 
     fn read_namespaces(&mut self, problems: &mut Vec<String>) {
@@ -149,7 +180,12 @@ mod tests {
         let second = house.folder.issue(&web, None).unwrap();
         assert!(house.is_known(&first.secret) && house.is_known(&second.secret));
         house.folder.revoke(&first.id).unwrap();
+        let changes = house.files.refresh(&house.authority);
+        assert!(matches!(&changes[..], [TokenChange::Revoked(line)] if line.id == first.id), "{changes:?}");
         assert!(!house.is_known(&first.secret) && house.is_known(&second.secret));
+        let third = house.folder.issue(&web, None).unwrap();
+        let changes = house.files.refresh(&house.authority);
+        assert!(matches!(&changes[..], [TokenChange::Issued(line)] if line.id == third.id), "{changes:?}");
         assert_eq!(house.files.problems(), [""; 0]);
     }
 

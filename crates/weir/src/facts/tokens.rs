@@ -30,7 +30,7 @@ pub(crate) struct IssuedToken {
 }
 
 /// A token as its file knows it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct TokenLine {
     pub holder: Holder,
     pub id: String,
@@ -98,7 +98,7 @@ impl TokenFolder {
         for (path, holder) in self.files()? {
             let holder = holder.map_err(|why| Failure::new(format!("{}: {why}", path.display())))?;
             let text = read_private(&path)?.unwrap_or_default();
-            lines.extend(text.lines().filter_map(|line| token_line(&holder, line)));
+            lines.extend(token_lines(&holder, &text));
         }
         Ok(lines)
     }
@@ -201,6 +201,11 @@ fn holder_of(stem: &str) -> Result<Holder, String> {
         _ => return Err("the file's name is none of admin.token, service.<name>.token and app.<name>.token".into()),
     };
     holder.map_err(|error| error.to_string())
+}
+
+/// What a holder's file says.
+pub(super) fn token_lines(holder: &Holder, text: &str) -> impl Iterator<Item = TokenLine> {
+    text.lines().filter_map(|line| token_line(holder, line))
 }
 
 fn token_line(holder: &Holder, line: &str) -> Option<TokenLine> {

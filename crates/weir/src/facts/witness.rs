@@ -21,7 +21,7 @@ use weir_audit::{EventFields, EventKind, Journal};
 use weir_facts::{Answered, Caller, FactKey, Peer, Witness, WitnessedRefusal, WitnessedRequest, protocol::Plane};
 use weir_model::{ClientAddress, OrgName};
 
-use super::{allowance::Allowance, meters::Meters};
+use super::{allowance::Allowance, meters::Meters, rights::TokenChange};
 
 /// Events that wait for the journal; what is beyond is counted.
 const WAITING_MAX: usize = 4_096;
@@ -79,6 +79,16 @@ impl JournalWitness {
             meters: Meters::new(),
             thread: Mutex::new(Some(thread)),
         })
+    }
+
+    /// A token came or went.
+    pub(super) fn token(&self, change: &TokenChange) {
+        let (kind, line) = match change {
+            TokenChange::Issued(line) => (EventKind::KeyIssued, line),
+            TokenChange::Revoked(line) => (EventKind::KeyRevoked, line),
+        };
+        let detail = vec![("token", line.id.clone()), ("holder", line.holder.to_string())];
+        self.tell(kind, None, detail, &self.beyond.controls);
     }
 
     pub(super) fn meters(&self) -> &Meters {
