@@ -210,11 +210,15 @@ impl AccessIndex {
             }
         }
         let readers = self.ids(&readers);
-        let asked = facts.iter().map(|need| {
+        let asked = facts.into_needs().into_iter().map(|need| {
             let key = need.fact.key.resolve(|variable| subject.variable(variable));
-            key.map(|key| Asked { need: need.clone(), key: key.into() }).map_err(|error| {
-                failed(subject, &format!("fact `{}`: {error}", need.fact.name), readers.clone(), false)
-            })
+            match key {
+                Ok(key) => Ok(Asked { need, key: key.into() }),
+                Err(error) => {
+                    let error = format!("fact `{}`: {error}", need.fact.name);
+                    Err(failed(subject, &error, readers.clone(), false))
+                }
+            }
         });
         let facts = asked.collect::<Result<Vec<Asked>, Decision>>()?;
         let rules = self.rule_set(numbers).map_err(|error| failed(subject, &error, Vec::new(), false))?;

@@ -1,6 +1,9 @@
 //! Policies that applications ask for by path: one path's rules, and their answer.
 
-use std::collections::{HashMap, HashSet};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use cedar_policy::{
     AuthorizationError, Authorizer, Context, Decision as Answer, Entities, Entity, EntityId, EntityTypeName, EntityUid,
@@ -14,7 +17,7 @@ use crate::{
     decision::{list, number, satisfied},
     decision_rule::{ACTION, APP, DecisionRule, Question, RESOURCE},
     evaluation::{Evaluated, Evaluation, EvaluationError, bad},
-    facts::{Asked, Budget, FactIndex, FactNeeds, Readings, project},
+    facts::{Asked, Budget, FactIndex, FactNeed, FactNeeds, Readings, project},
     reads::Reads,
     rule_id::RuleId,
 };
@@ -26,7 +29,7 @@ pub(crate) struct DecisionPolicy {
     rules: Vec<DecisionRule>,
     set: PolicySet,
     needs: ContextNeeds,
-    facts: FactNeeds,
+    facts: Vec<Arc<FactNeed>>,
     request: Reads,
     resource: Reads,
     types: Types,
@@ -57,18 +60,20 @@ impl DecisionPolicy {
             rules: Vec::new(),
             set: set.map_err(|error| error.to_string())?,
             needs: ContextNeeds::default(),
-            facts: FactNeeds::default(),
+            facts: Vec::new(),
             request: Reads::default(),
             resource: Reads::default(),
             types: Types::new()?,
             authorizer: Authorizer::new(),
         };
+        let mut facts = FactNeeds::default();
         for rule in &compiled {
             policy.needs = policy.needs.union(rule.read.needs);
-            policy.facts.union(&rule.read.facts);
+            facts.union(&rule.read.facts);
             policy.request.union(&rule.read.request);
             policy.resource.union(&rule.read.resource);
         }
+        policy.facts = facts.into_needs();
         policy.rules = compiled;
         Ok(policy)
     }
@@ -129,14 +134,14 @@ impl DecisionPolicy {
     /// The facts that rules read whose scope fits, with their keys.
     fn asked(&self, evaluation: &Evaluation<'_>, question: &Question) -> Result<Vec<Asked>, EvaluationError> {
         let mut asked = Vec::new();
-        for need in self.facts.iter() {
+        for need in &self.facts {
             let name = &need.fact.name;
             if !self.rules.iter().any(|rule| rule.read.facts.reads(name) && rule.scope.matches(question)) {
                 continue;
             }
             let key = need.fact.key.resolve(|variable| evaluation.variable(variable));
             let key = key.map_err(|error| bad(format!("fact `{name}`: {error}")))?;
-            asked.push(Asked { need: need.clone(), key: key.into() });
+            asked.push(Asked { need: Arc::clone(need), key: key.into() });
         }
         Ok(asked)
     }

@@ -23,7 +23,7 @@ pub(crate) use self::{
     declaration::{DeclarationReader, FactEntry, json},
     declared::{FactIndex, is_expressible},
     example::ExampleFacts,
-    needs::{FactNeeds, Finding, fact_needs},
+    needs::{FactNeed, FactNeeds, Finding, fact_needs},
     reading::{Asked, ReadError, Readings},
     template::{KeyTemplate, Scope, Variable, check_tokens},
     value::{Budget, project},

@@ -53,8 +53,8 @@ impl FactNeeds {
         self.0.is_empty()
     }
 
-    pub fn iter(&self) -> impl Iterator<Item = &FactNeed> {
-        self.0.values()
+    pub fn into_needs(self) -> Vec<Arc<FactNeed>> {
+        self.0.into_values().map(Arc::new).collect()
     }
 
     pub fn reads(&self, fact: &str) -> bool {

@@ -23,7 +23,7 @@ const REMEMBERED_MAX: usize = 32;
 /// A fact that a decision needs, its key made.
 #[derive(Debug)]
 pub(crate) struct Asked {
-    pub need: FactNeed,
+    pub need: Arc<FactNeed>,
     pub key: Arc<str>,
 }
 
