@@ -35,7 +35,7 @@ pub use self::{
     node::{
         Acknowledge, Agreement, Alarms, Applied, From as SubscribeFrom, Health, Joining, Lag, Measures, MemberStatus,
         MessagePlane, Namespaces, News, Node, NodeConfig, NodeError, NodeOpenError, PeerMessage, Repaired, Replication,
-        Subscription, Told, Work,
+        Seen, Subscription, Told, Work,
     },
     peers::{
         BrokerStatus, CertificateError, Credentials, GossipConfig, InvalidPlaneName, InvalidServer, PeerStatus, Peers,

@@ -27,7 +27,7 @@ use std::{
     fmt,
     num::NonZeroU64,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     thread::JoinHandle,
@@ -56,7 +56,7 @@ use self::{
 use crate::{
     causality::NodeId,
     clock::Millis,
-    protocol::{Ack, BATCH_MAX},
+    protocol::{Ack, BATCH_MAX, Cursor as WireCursor},
     replica::{Config, Counts, Cursor, Rules},
     store::{Reader, Settings},
 };
@@ -123,6 +123,23 @@ pub struct Health {
     pub alarms: Alarms,
 }
 
+/// What readers see at least, and how it is called on the wire, made when it is first asked for.
+#[derive(Debug)]
+pub struct Seen {
+    pub cursor: Cursor,
+    on_the_wire: OnceLock<Option<WireCursor>>,
+}
+
+impl Seen {
+    fn new(cursor: Cursor) -> Seen {
+        Seen { cursor, on_the_wire: OnceLock::new() }
+    }
+
+    pub(crate) fn wire_cursor(&self, encode: impl FnOnce(&Cursor) -> Option<WireCursor>) -> Option<WireCursor> {
+        self.on_the_wire.get_or_init(|| encode(&self.cursor)).clone()
+    }
+}
+
 /// What the writer and the readers have in common.
 struct Shared {
     rules: Arc<dyn Rules>,
@@ -132,7 +149,7 @@ struct Shared {
     clock: AtomicU64,
     is_serving: AtomicBool,
     /// All of it shows to readers.
-    seen: RwLock<Arc<Cursor>>,
+    seen: RwLock<Arc<Seen>>,
     in_step: Mutex<freshness::InStep>,
     alarms: alarms::AlarmCounters,
     /// Who carries messages to other nodes.
@@ -212,7 +229,7 @@ impl Node {
 
     /// What readers see at least.
     #[must_use]
-    pub fn seen(&self) -> Arc<Cursor> {
+    pub fn seen(&self) -> Arc<Seen> {
         Arc::clone(&self.0.shared.seen.read())
     }
 

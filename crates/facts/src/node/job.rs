@@ -112,6 +112,8 @@ pub(super) enum Command {
         answer: Answer<Repaired>,
     },
     Replication(Answer<Replication>),
+    /// Seals with a new data key from now on, and what is there bit by bit.
+    RotateKey(Answer<()>),
 }
 
 pub(super) type Answer<T> = oneshot::Sender<Result<T, NodeError>>;
@@ -140,7 +142,9 @@ impl Command {
             Command::Write(job) => (job.done)(Err(error)),
             Command::Barrier(reply) => drop(reply.send(Err(error))),
             Command::CatchUp(catching) => drop(catching.reply.send(Err(error))),
-            Command::Admit(_, answer) | Command::Remove(_, answer) => drop(answer.send(Err(error))),
+            Command::Admit(_, answer) | Command::Remove(_, answer) | Command::RotateKey(answer) => {
+                drop(answer.send(Err(error)));
+            }
             Command::Announce => {}
             Command::Repair { answer, .. } => drop(answer.send(Err(error))),
             Command::Replication(answer) => drop(answer.send(Err(error))),
@@ -159,6 +163,7 @@ impl fmt::Debug for Command {
             Command::Announce => "Announce",
             Command::Repair { .. } => "Repair",
             Command::Replication(_) => "Replication",
+            Command::RotateKey(_) => "RotateKey",
         })
     }
 }

@@ -7,7 +7,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Namespaces, Node, NodeError};
+use tokio::sync::oneshot;
+
+use super::{Namespaces, Node, NodeError, job::Command};
 use crate::{
     causality::Origin,
     key::{FactKey, Pattern},
@@ -59,6 +61,22 @@ impl Node {
     #[must_use]
     pub fn uptime(&self) -> Duration {
         self.0.shared.about.started.elapsed()
+    }
+
+    /// Seals with a new data key from now on, and within some time what is there.
+    ///
+    /// # Errors
+    /// [`NodeError::Storage`] when nothing is sealed here, or the wrapped keys cannot be written.
+    pub async fn rotate_key(&self) -> Result<(), NodeError> {
+        let (told, answer) = oneshot::channel();
+        self.0.shared.mailbox.push(Command::RotateKey(told), 0);
+        answer.await.unwrap_or(Err(NodeError::Stopped))
+    }
+
+    /// Data keys that something may be sealed with: one, unless a rotation is not finished; none where nothing is sealed.
+    #[must_use]
+    pub fn data_keys(&self) -> usize {
+        self.0.shared.reader.data_keys()
     }
 
     /// Waits until all that readers have seen so far is durable, and gives the cursor of that.

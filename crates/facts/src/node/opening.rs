@@ -10,7 +10,7 @@ use std::{
 use parking_lot::{Mutex, RwLock};
 
 use super::{
-    NodeConfig, Shared, alarms::AlarmCounters, freshness::InStep, mailbox::Mailbox, measures::About, now, writer,
+    NodeConfig, Seen, Shared, alarms::AlarmCounters, freshness::InStep, mailbox::Mailbox, measures::About, now, writer,
 };
 use crate::{
     replica::{OpenError, Replica, Rules, record},
@@ -49,7 +49,7 @@ pub(super) fn open(config: NodeConfig) -> Result<(Arc<Shared>, Vec<JoinHandle<()
         mailbox: Mailbox::new(config.queue_requests.max(1), config.queue_bytes, config.delivered_bytes),
         clock: AtomicU64::new(0),
         is_serving: AtomicBool::new(replica.is_serving()),
-        seen: RwLock::new(Arc::new(replica.cursor())),
+        seen: RwLock::new(Arc::new(Seen::new(replica.cursor()))),
         in_step: Mutex::new(if replica.members().is_empty() { InStep::Alone } else { InStep::Never }),
         alarms: AlarmCounters::default(),
         plane: RwLock::new(None),

@@ -11,7 +11,7 @@ use std::{
 };
 
 use super::{
-    Shared,
+    Seen, Shared,
     alarms::AlarmLog,
     exchange::{Exchange, Replicating},
     group::{Asking, Group},
@@ -40,6 +40,10 @@ const READ_APART: usize = 128;
 /// How long nothing is written before the store rests.
 const REST_AFTER: Duration = Duration::from_secs(2);
 
+/// Records that are looked at each tick after a rotation: the writer is kept for about as many milliseconds as there are
+/// thousands.
+const RESEALED_MAX: usize = 2_048;
+
 /// How long the end waits for a disk that does not answer.
 const END_MAX: Duration = Duration::from_secs(30);
 
@@ -66,6 +70,8 @@ pub(super) struct Writer {
     durable: CommitNumber,
     /// The last commit that readers were let know of.
     published: CommitNumber,
+    /// Whether records may be left that an older data key sealed.
+    is_resealing: bool,
     waiting: VecDeque<Waiting>,
     hub: Hub,
     exchange: Exchange,
@@ -99,6 +105,7 @@ impl Writer {
         group_max: usize,
         replicating_max: usize,
     ) -> Writer {
+        let is_resealing = replica.storage().data_keys() > 1;
         Writer {
             exchange: Exchange::new(Arc::clone(&shared), replica.durable().clone(), replicating_max),
             replica,
@@ -107,6 +114,7 @@ impl Writer {
             is_persisting: false,
             durable: CommitNumber::default(),
             published: CommitNumber::default(),
+            is_resealing,
             waiting: VecDeque::new(),
             hub: Hub::default(),
             alarms: AlarmLog::default(),
@@ -159,7 +167,7 @@ impl Writer {
         self.shared.is_serving.store(self.replica.is_serving(), Ordering::Release);
         let last = self.replica.last_commit();
         if last > self.published {
-            *self.shared.seen.write() = Arc::new(self.replica.cursor());
+            *self.shared.seen.write() = Arc::new(Seen::new(self.replica.cursor()));
             self.published = last;
         }
     }
@@ -173,6 +181,7 @@ impl Writer {
         }
         let at = Instant::now();
         self.rest(at);
+        self.reseal();
         while self.waiting.front().is_some_and(|waiting| waiting.deadline <= at) {
             if let Some(waiting) = self.waiting.pop_front() {
                 (waiting.tell)(Err(NodeError::TimedOut));
@@ -212,6 +221,28 @@ impl Writer {
         }
     }
 
+    fn rotate_key(&mut self) -> Result<(), NodeError> {
+        let rotated = self.replica.storage_mut().rotate_data_key();
+        if let Err(error) = &rotated {
+            self.notice(error);
+        }
+        rotated?;
+        self.is_resealing = true;
+        Ok(())
+    }
+
+    /// Brings some of what older keys sealed under the newest; it goes on after a restart.
+    fn reseal(&mut self) {
+        if !self.is_resealing {
+            return;
+        }
+        match self.replica.storage_mut().rewrite_some(RESEALED_MAX) {
+            Ok(step) => self.is_resealing = !step.done,
+            // A full disk is waited out.
+            Err(error) => self.notice(&error),
+        }
+    }
+
     fn apply(&mut self, now: Millis, command: Command) {
         match command {
             Command::Write(job) if job.deadline <= Instant::now() => (job.done)(Err(NodeError::TimedOut)),
@@ -235,6 +266,7 @@ impl Writer {
                 self.tick_now();
             }
             Command::Replication(answer) => drop(answer.send(Ok(self.exchange.replication(&self.replica)))),
+            Command::RotateKey(answer) => drop(answer.send(self.rotate_key())),
         }
     }
 

@@ -73,10 +73,12 @@ pub enum Method {
     Repair,
     /// Forgets a node that does not come back.
     RemovePeer,
+    /// Seals with a new data key.
+    RotateKey,
 }
 
 impl Method {
-    pub const ALL: [Method; 27] = [
+    pub const ALL: [Method; 28] = [
         Method::Hello,
         Method::Ping,
         Method::Put,
@@ -104,6 +106,7 @@ impl Method {
         Method::Peers,
         Method::Repair,
         Method::RemovePeer,
+        Method::RotateKey,
     ];
 
     #[must_use]
@@ -136,6 +139,7 @@ impl Method {
             Method::Peers => "peers",
             Method::Repair => "repair",
             Method::RemovePeer => "remove-peer",
+            Method::RotateKey => "rotate-key",
         }
     }
 
@@ -169,7 +173,8 @@ impl Method {
             | Method::UpdatePolicy
             | Method::Peers
             | Method::Repair
-            | Method::RemovePeer => &[Plane::Control],
+            | Method::RemovePeer
+            | Method::RotateKey => &[Plane::Control],
         }
     }
 

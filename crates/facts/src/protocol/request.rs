@@ -80,6 +80,7 @@ pub enum Request {
     RemovePeer {
         node: NodeId,
     },
+    RotateKey,
 }
 
 /// When a write is acknowledged.
@@ -278,6 +279,7 @@ impl Request {
             Method::Policies => Request::Policies,
             Method::Peers => Request::Peers,
             Method::Repair => Request::Repair { restamp: read.flag("restamp")? },
+            Method::RotateKey => Request::RotateKey,
             Method::RemovePeer => Request::RemovePeer { node: read.required("node", policies::node)? },
             Method::UpdatePolicy => Request::UpdatePolicy {
                 path: read.required("path", policies::name)?,
@@ -319,6 +321,7 @@ impl Request {
             Request::Peers => Method::Peers,
             Request::Repair { .. } => Method::Repair,
             Request::RemovePeer { .. } => Method::RemovePeer,
+            Request::RotateKey => Method::RotateKey,
         }
     }
 

@@ -325,6 +325,7 @@ impl Input {
             (Plan::Peers, _) => self.serving.peers().await,
             (Plan::Repair { restamp }, _) => self.serving.repair(restamp).await,
             (Plan::RemovePeer(node), _) => self.serving.remove_peer(node).await,
+            (Plan::RotateKey, _) => self.serving.rotate_key().await,
             (Plan::Stats, _) => self.read_much(left, |serving, _| Ok(serving.stats())).await,
             (Plan::List { prefix, after }, _) => {
                 self.read_much(left, move |serving, _| serving.list(&prefix, after.as_ref())).await

@@ -25,6 +25,7 @@ impl Serving {
             "failure": health.failure,
             "namespaces": sizes.collect::<Map<String, Value>>(),
             "store_bytes": measures.store_bytes,
+            "data_keys": self.node.data_keys(),
             "connections": connections,
             "queued": health.queued,
             "alarms": health.alarms.total(),
@@ -62,6 +63,12 @@ impl Serving {
             members.insert("next".to_owned(), json!(next.as_str()));
         }
         Ok(Reply::Other(answer))
+    }
+
+    /// What is there is sealed anew meanwhile; `stats` tells of one data key once it is.
+    pub(super) async fn rotate_key(&self) -> Result<Reply, ProtocolError> {
+        self.node.rotate_key().await.map_err(|error| self.read_failed(error))?;
+        Ok(Reply::Other(json!({ "status": "rotated", "data_keys": self.node.data_keys() })))
     }
 
     /// Once all that readers see is on the disk.

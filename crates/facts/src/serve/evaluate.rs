@@ -144,7 +144,7 @@ impl Serving {
             decision: if is_allowed { Effect::Allow } else { Effect::Deny },
             reason,
             evaluation_time_us: u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX),
-            cursor: cursor::encode(&seen),
+            cursor: seen.wire_cursor(cursor::encode),
             policy_root: Some(root),
             staleness_ms: Some(staleness_ms),
         })
@@ -155,7 +155,7 @@ impl Serving {
         let Some(given) = &asked.min_cursor else { return Ok(()) };
         let wanted = decoded(given)?;
         let reached = async {
-            while !self.node.seen().applied.covers_all(&wanted.applied) {
+            while !self.node.seen().cursor.applied.covers_all(&wanted.applied) {
                 sleep(REACH_EVERY).await;
             }
         };

@@ -50,6 +50,7 @@ pub(super) enum Plan {
         restamp: bool,
     },
     RemovePeer(NodeId),
+    RotateKey,
     /// The plane cannot do it yet.
     Absent(Method),
 }
@@ -89,7 +90,7 @@ pub(super) fn surface(plane: Plane, server_version: &str, decides: bool) -> Surf
     let on: &[&str] = match plane {
         Plane::Data => &["incr", "query", "transaction"],
         Plane::Evaluation => &[],
-        Plane::Control => &["sync", "list", "stats", "metadata", "peers", "repair", "remove-peer"],
+        Plane::Control => &["sync", "list", "stats", "metadata", "peers", "repair", "remove-peer", "rotate-key"],
     };
     let flag = |is_on: bool| move |name: &&str| ((*name).to_owned(), is_on);
     let feature_flags: BTreeMap<String, bool> = off.iter().map(flag(false)).chain(on.iter().map(flag(true))).collect();
@@ -140,6 +141,7 @@ pub(super) fn plan(request: Request) -> Plan {
         Request::Peers => Plan::Peers,
         Request::Repair { restamp } => Plan::Repair { restamp },
         Request::RemovePeer { node } => Plan::RemovePeer(node),
+        Request::RotateKey => Plan::RotateKey,
         Request::Policies | Request::UpdatePolicy { .. } => Plan::Absent(method),
     }
 }

@@ -226,6 +226,12 @@ impl Reader {
         self.0.index.read().sizes().clone()
     }
 
+    /// Data keys that records may be sealed with.
+    #[must_use]
+    pub fn data_keys(&self) -> usize {
+        self.0.records.keyring.as_ref().map_or(0, |keyring| keyring.read().data_keys())
+    }
+
     /// Keys that something is remembered of, deletions too.
     #[must_use]
     pub fn count(&self) -> usize {

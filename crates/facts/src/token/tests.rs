@@ -139,7 +139,7 @@ const WRITES: [Method; 6] =
 const READS: [Method; 3] = [Method::Get, Method::BatchGet, Method::Query];
 const ASKS: [Method; 3] = [Method::Evaluate, Method::EvaluateBatch, Method::GetFeatureFlags];
 const TREES: [Method; 2] = [Method::ListPolicies, Method::GetSubtree];
-const GOVERNS: [Method; 9] = [
+const GOVERNS: [Method; 10] = [
     Method::Sync,
     Method::List,
     Method::Stats,
@@ -149,6 +149,7 @@ const GOVERNS: [Method; 9] = [
     Method::Peers,
     Method::Repair,
     Method::RemovePeer,
+    Method::RotateKey,
 ];
 
 /// Who is who: service with its own namespace, service that reads, admin, app.

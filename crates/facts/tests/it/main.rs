@@ -9,6 +9,7 @@
     reason = "a test fails by panicking"
 )]
 
+mod node_keys;
 mod node_writes;
 mod peers_broker;
 mod peers_broker_support;

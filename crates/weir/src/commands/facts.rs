@@ -37,6 +37,8 @@ pub(super) enum Facts {
     Peers(peers::Peers),
     /// Compare with all other nodes now
     Repair(peers::Repair),
+    /// Seal the facts' files with a new data key from now on, and what is there within some time
+    RotateKey(Asking),
     /// Make what nodes prove themselves to each other with
     #[command(subcommand)]
     Plane(plane::Plane),
@@ -149,6 +151,7 @@ impl Facts {
             Facts::Status(asking) => status::run(&asking),
             Facts::Peers(peers) => peers.run(),
             Facts::Repair(repair) => repair.run(),
+            Facts::RotateKey(asking) => line(&asking.client(Plane::Control)?.ask("rotate-key", &json!({}))?),
             Facts::Plane(plane) => plane.run(),
             Facts::Token(token) => token.run(),
         }

@@ -116,7 +116,7 @@ fn methods_belong_to_planes() {
             seen += usize::from(found);
         }
     }
-    assert_eq!(seen, 35);
+    assert_eq!(seen, 36);
     let hint = surface(Plane::Control).method("update-data").unwrap_err().data().unwrap();
     assert_eq!(hint, json!({"method": "update-data", "detail": "facts are written with `put` on the data plane"}));
     let off = Surface { feature_flags: [("incr".to_owned(), false)].into(), ..surface(Plane::Data) };
@@ -301,6 +301,7 @@ fn requests_for_decisions() {
         ("stats", Request::Stats),
         ("metadata", Request::Metadata),
         ("peers", Request::Peers),
+        ("rotate-key", Request::RotateKey),
         ("repair", Request::Repair { restamp: false }),
         ("policies", Request::Policies),
     ] {
