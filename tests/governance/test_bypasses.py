@@ -26,7 +26,9 @@ def test_failing_constants_tell_nothing_of_hidden_rows(agent):
 def test_an_object_is_created_under_the_name_that_was_authorised(weir, agent):
     file = weir.data / "policies" / "acme" / "access.cedar"
     rules = file.read_text()
-    rules = rules.replace('unless { principal in Role::"admin" };', 'unless { principal in Role::"admin" || principal in Role::"support" };')
+    stated = 'unless {\n  principal in Role::"admin" ||'
+    assert stated in rules
+    rules = rules.replace(stated, stated + ' principal in Role::"support" ||')
     file.write_text(rules + '\npermit (principal in Role::"support", action == Action::"create", resource in Schema::"sandbox");\n')
     admin, support = agent("ADMIN"), agent("SUPPORT")
     admin.execute("CREATE SCHEMA sandbox")
