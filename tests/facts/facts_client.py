@@ -65,8 +65,8 @@ class Stream:
     def next(self):
         """The next message; None when the connection has ended. Its event is the member `event`."""
         event, data = None, []
-        for line in self.reader:
-            line = line.decode().rstrip("\n")
+        while line := self.line():
+            line = line.rstrip("\n")
             if line.startswith("event:"):
                 event = line[6:].strip()
             elif line.startswith("data:"):
@@ -74,6 +74,12 @@ class Stream:
             elif not line and data:
                 return json.loads("\n".join(data)) | {"event": event}
         return None
+
+    def line(self):
+        try:
+            return self.reader.readline().decode()
+        except ConnectionResetError:
+            return ""
 
     def send(self, id, method, params):
         data = json.dumps({"method": method, "params": params})

@@ -1,5 +1,6 @@
 """Who may not, and what is not taken: the reference's codes, nothing changed, nobody else disturbed."""
 
+import contextlib
 import json
 import time
 
@@ -126,7 +127,9 @@ def test_oversized_values_and_messages(weir, token, bystander):
     status, answer = curl(weir, token=deploy, body=body)
     assert status == 413 and code(answer) == -32006
     with Stream(weir, deploy) as stream:
-        stream.send("x", "put", {"key": key, "value": "x" * 2_000_000})
+        # It is answered before it has been read to its end.
+        with contextlib.suppress(BrokenPipeError):
+            stream.send("x", "put", {"key": key, "value": "x" * 2_000_000})
         assert stream.next()["error"]["code"] == -32006
         assert stream.next() is None
     many = [{"key": f"approvals.many-{at}", "value": 1} for at in range(10_001)]

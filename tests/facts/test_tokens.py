@@ -19,7 +19,7 @@ def ping(weir, token, plane="data"):
 
 
 def soon(holds):
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 20
     while not holds():
         assert time.monotonic() < deadline
         time.sleep(0.05)
