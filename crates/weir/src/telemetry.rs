@@ -21,13 +21,21 @@ fn gate_seconds() -> Vec<f64> {
     std::iter::successors(Some(50e-9), |bound| Some(bound * 1.25)).take(50).collect()
 }
 
+/// Rooms of libraries that tell of every file they open; a filter that names them says otherwise.
+const QUIET: &str = "fjall=warn,lsm_tree=warn";
+
 /// # Errors
 /// A filter that cannot be read.
 pub(crate) fn start_logs(config: &Config) -> Result<(), Failure> {
-    let filter = EnvFilter::try_new(&config.log_level)
+    let filter = EnvFilter::try_new(format!("{QUIET},{}", config.log_level))
         .map_err(|error| Failure::new(format!("`log.level` is `{}`: {error}", config.log_level)))?;
     let colours = std::io::stderr().is_terminal();
-    let builder = tracing_subscriber::fmt().with_writer(std::io::stderr).with_ansi(colours).with_env_filter(filter);
+    let builder = tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_ansi(colours)
+        .with_env_filter(filter)
+        // It would be told on stderr, and what cannot be written there, as on a full disk, would end the process.
+        .log_internal_errors(false);
     let started = match config.log_format {
         LogFormat::Text => builder.with_target(false).try_init(),
         LogFormat::Json => builder.json().flatten_event(true).try_init(),
