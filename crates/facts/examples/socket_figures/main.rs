@@ -11,7 +11,7 @@
 //! their way), `get`, `evaluate` and `evaluate-pipelined` (against the evaluation plane, with an app's token: the policy
 //! `prod.deployment.approval` about one of the keys), `fill` (each key once, in batches), or `subscribe` (64 subscriptions to a connection, held while
 //! its input is open).
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a program to be watched")]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a program to be watched")]
 
 use std::{
     collections::VecDeque,
@@ -64,13 +64,12 @@ fn main() {
 fn serve(folder: &Path) {
     let store = Settings { key_file: Some(folder.join("key")), ..Settings::new(folder.join("facts")) };
     let node = Node::open(NodeConfig::new(store, Config::new(NodeId::new("n1").unwrap()))).unwrap();
-    let mut rights = Rights::default();
-    rights.tokens = Tokens::default();
-    rights.tokens.set(Holder::service("bench").unwrap(), TOKEN).unwrap();
+    let mut tokens = Tokens::default();
+    tokens.set(Holder::service("bench").unwrap(), TOKEN).unwrap();
     let names = || std::iter::once("bench".to_owned()).collect();
     let pattern = Pattern::new("approvals.*").unwrap();
     let rule = NamespaceRule { pattern, writers: names(), readers: names() };
-    rights.grants = Grants { allowed_writers: None, enforce_namespaces: true, rules: vec![rule] };
+    let rights = Rights { tokens, grants: Grants { rules: vec![rule], ..Grants::default() } };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     let authority = Arc::new(Authority::new(rights));
     let server = Server::new(node.clone(), ServeConfig::default(), authority, Arc::new(Unwitnessed), None);
