@@ -41,6 +41,8 @@ pub struct Question<'a> {
 pub struct Verdict {
     pub is_allowed: bool,
     pub reason: String,
+    /// The [root](Policies::root) of the policies that it was made by.
+    pub policy_root: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -126,7 +128,6 @@ impl Serving {
         let begun = Instant::now();
         // Before facts are read, so that the decision is made on data at least as new.
         let seen = self.node.seen();
-        let root = evaluator.policies().borrow().root.clone();
         let staleness_ms = evaluator.staleness_ms();
         let mut verdict = None;
         for policy in &asked.policies {
@@ -139,13 +140,13 @@ impl Serving {
                 break;
             }
         }
-        let Verdict { is_allowed, reason } = verdict.ok_or(ProtocolError::Internal)?;
+        let Verdict { is_allowed, reason, policy_root } = verdict.ok_or(ProtocolError::Internal)?;
         Ok(Decision {
             decision: if is_allowed { Effect::Allow } else { Effect::Deny },
             reason,
             evaluation_time_us: u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX),
             cursor: seen.wire_cursor(cursor::encode),
-            policy_root: Some(root),
+            policy_root: Some(policy_root),
             staleness_ms: Some(staleness_ms),
         })
     }

@@ -27,7 +27,8 @@ impl Evaluator for TwoApprovers {
         let found = self.node.get(&key).map_err(|error| EvaluateError::Failed(error.to_string()))?;
         let approvers = found.and_then(|found| found.value["approvers"].as_array().map(Vec::len)).unwrap_or(0);
         let app = question.app.unwrap_or("anyone");
-        Ok(Verdict { is_allowed: approvers >= 2, reason: format!("{approvers} approved for {app}") })
+        let policy_root = self.policies.borrow().root.clone();
+        Ok(Verdict { is_allowed: approvers >= 2, reason: format!("{approvers} approved for {app}"), policy_root })
     }
 
     fn policies(&self) -> watch::Receiver<Arc<Policies>> {

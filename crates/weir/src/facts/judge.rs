@@ -82,9 +82,13 @@ impl Evaluator for Judge {
             facts: Some(&*self.facts as &dyn FactSource),
             max_staleness_ms: question.max_staleness_ms,
         });
+        // Of the policy that was asked: by now another may be in force.
+        let verdict = |is_allowed, reason: String| {
+            Ok(Verdict { is_allowed, reason, policy_root: policy.content_hash().to_owned() })
+        };
         match evaluated {
-            Ok(evaluated) => Ok(Verdict { is_allowed: evaluated.allowed, reason: evaluated.reason.to_string() }),
-            Err(stale @ EvaluationError::Stale { .. }) => Ok(Verdict { is_allowed: false, reason: stale.to_string() }),
+            Ok(evaluated) => verdict(evaluated.allowed, evaluated.reason.to_string()),
+            Err(stale @ EvaluationError::Stale { .. }) => verdict(false, stale.to_string()),
             Err(EvaluationError::PolicyNotFound { .. }) => Err(EvaluateError::NotFound),
             Err(EvaluationError::BadContext(why)) => Err(EvaluateError::Context(why)),
             Err(EvaluationError::Unavailable(why)) => Err(EvaluateError::Failed(why)),
