@@ -16,6 +16,7 @@ mod membership;
 mod network;
 mod outgoing;
 mod plane;
+mod queue;
 mod roster;
 mod status;
 mod tasks;

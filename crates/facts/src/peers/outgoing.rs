@@ -1,30 +1,23 @@
 //! Messages on their way out: encoded once for all who get them, and queued for each, bounded.
 //!
-//! A queue never makes anybody wait. What finds no room is dropped and counted, and the replicas ask for it later. What
-//! asks and answers has room of its own, so that a flood of writes does not keep a slow peer from ever catching up; of
-//! statuses only the newest is kept, and of what became durable the greatest number.
+//! What asks and answers has room of its own, so that a flood of writes does not keep a slow peer from ever catching up;
+//! of statuses only the newest is kept, and of what became durable the greatest number.
 
 use std::{
     collections::{BTreeMap, VecDeque},
-    sync::{
-        Arc, OnceLock,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, OnceLock},
 };
 
 use bytes::Bytes;
-use parking_lot::Mutex;
-use tokio::sync::Notify;
 
 use crate::{
     causality::Origin,
     message::{Entry, Message},
     node::PeerMessage,
+    peers::queue::{Lane, Lanes, Queue},
     replica::size_of,
 };
 
-/// Messages of one kind that wait for one peer, at most.
-const MESSAGES_MAX: usize = 16_384;
 /// Packets of the membership that wait for one peer, at most.
 const PROBES_MAX: usize = 256;
 
@@ -89,18 +82,11 @@ pub(super) enum Item {
     Membership(Bytes),
 }
 
-/// What waits for one peer.
-#[derive(Debug)]
-pub(super) struct Queue {
-    inside: Mutex<Inside>,
-    wake: Notify,
-    bytes_max: usize,
-    dropped: AtomicU64,
-}
+/// What waits for one peer: writes, and as many bytes again of answers.
+pub(super) type PeerQueue = Queue<ForPeer>;
 
 #[derive(Debug, Default)]
-struct Inside {
-    is_open: bool,
+pub(super) struct ForPeer {
     status: Option<Arc<Outgoing>>,
     durable: BTreeMap<Origin, u64>,
     probes: VecDeque<Bytes>,
@@ -108,131 +94,48 @@ struct Inside {
     writes: Lane<Arc<Outgoing>>,
 }
 
-/// Messages of one kind, in order.
-#[derive(Debug)]
-pub(super) struct Lane<T> {
-    messages: VecDeque<(T, usize)>,
-    bytes: usize,
-}
+impl Lanes for ForPeer {
+    type Item = Item;
 
-impl<T> Default for Lane<T> {
-    fn default() -> Lane<T> {
-        Lane { messages: VecDeque::new(), bytes: 0 }
-    }
-}
-
-impl<T> Lane<T> {
-    /// One message finds room in an empty lane, however large it is.
-    pub(super) fn push(&mut self, message: T, weight: usize, bytes_max: usize) -> bool {
-        let is_full = !self.messages.is_empty() && self.bytes + weight > bytes_max;
-        if is_full || self.messages.len() >= MESSAGES_MAX {
-            return false;
-        }
-        self.bytes += weight;
-        self.messages.push_back((message, weight));
-        true
-    }
-
-    pub(super) fn pop(&mut self) -> Option<T> {
-        let (message, weight) = self.messages.pop_front()?;
-        self.bytes = self.bytes.saturating_sub(weight);
-        Some(message)
-    }
-}
-
-impl Queue {
-    /// `bytes_max`: for writes, and as many again for answers.
-    pub(super) fn new(bytes_max: usize) -> Queue {
-        Queue { inside: Mutex::default(), wake: Notify::new(), bytes_max, dropped: AtomicU64::new(0) }
-    }
-
-    /// Somebody takes from now on.
-    pub(super) fn open(&self) {
-        self.inside.lock().is_open = true;
-    }
-
-    /// Nobody does: what waits and what comes is lost.
-    pub(super) fn close(&self) {
-        *self.inside.lock() = Inside::default();
-    }
-
-    pub(super) fn is_open(&self) -> bool {
-        self.inside.lock().is_open
-    }
-
-    /// What found no room since the start.
-    pub(super) fn dropped(&self) -> u64 {
-        self.dropped.load(Ordering::Relaxed)
-    }
-
-    pub(super) fn count_dropped(&self) {
-        self.dropped.fetch_add(1, Ordering::Relaxed);
-    }
-
-    pub(super) fn push(&self, message: Arc<Outgoing>) {
-        let mut inside = self.inside.lock();
-        if !inside.is_open {
-            return;
-        }
-        let weight = message.weight;
-        let has_room = match &message.message {
-            PeerMessage::Replica(Message::Status(_)) => {
-                inside.status = Some(message);
-                true
-            }
-            PeerMessage::Durable { origin, through } => {
-                // Of each origin one, and of origins as many as a vector may have.
-                let known = inside.durable.entry(origin.clone()).or_default();
-                *known = (*known).max(*through);
-                true
-            }
-            PeerMessage::Replica(Message::Write(_)) => inside.writes.push(message, weight, self.bytes_max),
-            PeerMessage::Replica(_) | PeerMessage::Removed(_) => inside.answers.push(message, weight, self.bytes_max),
-        };
-        drop(inside);
-        if has_room { self.wake.notify_one() } else { self.count_dropped() }
-    }
-
-    pub(super) fn push_membership(&self, packet: Bytes) {
-        let mut inside = self.inside.lock();
-        if inside.is_open && inside.probes.len() < PROBES_MAX {
-            inside.probes.push_back(packet);
-            drop(inside);
-            self.wake.notify_one();
-        }
-    }
-
-    /// Waits until there is something, and takes about as much as has these bytes.
-    pub(super) async fn take(&self, bytes: usize) -> Vec<Item> {
-        loop {
-            let taken = self.inside.lock().take(bytes);
-            if !taken.is_empty() {
-                return taken;
-            }
-            self.wake.notified().await;
-        }
-    }
-}
-
-impl Inside {
     fn take(&mut self, bytes: usize) -> Vec<Item> {
         let mut taken: Vec<Item> = self.probes.drain(..).map(Item::Membership).collect();
         let durable = std::mem::take(&mut self.durable).into_iter();
         let durable = durable.map(|(origin, through)| Outgoing::new(PeerMessage::Durable { origin, through }));
-        taken.extend(durable.chain(self.status.take()).map(Item::Message));
-        let mut weight = 0;
-        while weight < bytes {
-            // In turns, so that neither waits for the end of the other.
-            let next = [self.writes.pop(), self.answers.pop()];
-            if next.iter().all(Option::is_none) {
-                break;
-            }
-            for message in next.into_iter().flatten() {
-                weight += message.weight;
-                taken.push(Item::Message(message));
-            }
-        }
+        let others = Lane::take_in_turns(&mut self.writes, &mut self.answers, bytes);
+        taken.extend(durable.chain(self.status.take()).chain(others).map(Item::Message));
         taken
+    }
+}
+
+impl PeerQueue {
+    pub(super) fn push(&self, message: Arc<Outgoing>) {
+        self.put(|lanes, bytes_max| {
+            let weight = message.weight;
+            match &message.message {
+                PeerMessage::Replica(Message::Status(_)) => {
+                    lanes.status = Some(message);
+                    true
+                }
+                PeerMessage::Durable { origin, through } => {
+                    // Of each origin one, and of origins as many as a vector may have.
+                    let known = lanes.durable.entry(origin.clone()).or_default();
+                    *known = (*known).max(*through);
+                    true
+                }
+                PeerMessage::Replica(Message::Write(_)) => lanes.writes.push(message, weight, bytes_max),
+                PeerMessage::Replica(_) | PeerMessage::Removed(_) => lanes.answers.push(message, weight, bytes_max),
+            }
+        });
+    }
+
+    /// One that finds no room is lost as any datagram may be, and is not counted.
+    pub(super) fn push_membership(&self, packet: Bytes) {
+        self.put(|lanes, _| {
+            if lanes.probes.len() < PROBES_MAX {
+                lanes.probes.push_back(packet);
+            }
+            true
+        });
     }
 }
 
@@ -267,8 +170,8 @@ mod tests {
         }))
     }
 
-    fn taken(queue: &Queue) -> Vec<PeerMessage> {
-        let items = queue.inside.lock().take(usize::MAX);
+    fn taken(queue: &PeerQueue) -> Vec<PeerMessage> {
+        let items = queue.take_now(usize::MAX);
         let message = |item| match item {
             Item::Message(outgoing) => decode(&outgoing.encoded().unwrap()).unwrap(),
             Item::Membership(packet) => panic!("{packet:?}"),
@@ -287,7 +190,7 @@ mod tests {
 
     #[test]
     fn of_statuses_the_newest_is_kept_and_of_durable_numbers_the_greatest() {
-        let queue = Queue::new(1 << 20);
+        let queue = PeerQueue::new(1 << 20);
         queue.push(Outgoing::new(status(1)));
         queue.open();
         assert_eq!(taken(&queue), [], "what came before somebody took is lost");
@@ -300,7 +203,7 @@ mod tests {
 
     #[test]
     fn a_flood_of_writes_is_dropped_and_leaves_room_for_answers() {
-        let queue = Queue::new(10 * 256);
+        let queue = PeerQueue::new(10 * 256);
         queue.open();
         (1..=100).for_each(|first| queue.push(Outgoing::new(write(first))));
         assert_eq!(queue.dropped(), 90);

@@ -15,7 +15,7 @@ use tokio::{
     task::AbortHandle,
 };
 
-use super::{outgoing::Queue, status::PeerCounters};
+use super::{outgoing::PeerQueue, status::PeerCounters};
 use crate::causality::NodeId;
 
 /// Addresses remembered of a node; the last that worked comes first.
@@ -29,7 +29,7 @@ const ADDRESS_BYTES_MAX: usize = 255 + 6;
 pub(super) struct Peer {
     pub(super) node: NodeId,
     /// What waits for the link to it.
-    pub(super) queue: Queue,
+    pub(super) queue: PeerQueue,
     /// Wakes who is about to call it.
     pub(super) wake: Notify,
     pub(super) counters: PeerCounters,
@@ -47,7 +47,7 @@ impl Peer {
     fn new(node: NodeId, queue_bytes: usize) -> Peer {
         Peer {
             node,
-            queue: Queue::new(queue_bytes),
+            queue: PeerQueue::new(queue_bytes),
             wake: Notify::new(),
             counters: PeerCounters::default(),
             addresses: Mutex::default(),
