@@ -43,7 +43,9 @@ def test_a_limit_is_kept_by_all_who_hear_each_other(network):
         # The third is alone: its requests are counted by it alone, and it stops at the limit.
         assert admitted[2] == LIMIT, admitted
         assert sum(admitted) <= GATEWAYS * LIMIT, admitted
-        assert admitted[0] + admitted[1] >= LIMIT, admitted
+        # Of the two that hear each other, one may ask about a request of its own below the limit when the other has already
+        # counted past it; whoever counted past it has no other request open. So they refuse one too many at most.
+        assert admitted[0] + admitted[1] >= LIMIT - 1, admitted
         plane.converge(5)
         counts = {node.data_client().ask("get", key=f"counts.{USER}")["value"] for node in plane.nodes}
         assert counts == {GATEWAYS * REQUESTS}
