@@ -104,7 +104,7 @@ class Node:
         seeds = ",".join(f"{address(other)}:5482" for other in range(1, plane.size + 1))
         return {
             "WEIR_FACTS_NODE": self.name,
-            "WEIR_FACTS_NAMESPACES_FILE": str(plane.folder / "namespaces.toml"),
+            "WEIR_FACTS_NAMESPACES_FILE": str(plane.namespaces_of(self.number)),
             "WEIR_FACTS_AUDIT_WRITES_EVERY": "0",
             "WEIR_FACTS_APP_REQUESTS_PER_MINUTE": "1000000",
             "WEIR_FACTS_PEERS_MODE": plane.mode,
@@ -178,12 +178,16 @@ class Node:
 
 
 class Plane:
-    """A plane of `size` nodes, the first two in the network's left half with the broker."""
+    """A plane of `size` nodes, the first two in the network's left half with the broker. `namespaces`: what nodes have, by
+    number, that do not have what all have."""
 
-    def __init__(self, network, mode, size=5):
-        self.network, self.mode, self.size = network, mode, size
+    def __init__(self, network, mode, size=5, namespaces={}):
+        self.network, self.mode, self.size, self.namespaces = network, mode, size, namespaces
         self.folder = Path(tempfile.mkdtemp(prefix="wf-"))
         self.broker = None
+
+    def namespaces_of(self, number):
+        return self.folder / (f"namespaces-{number}.toml" if number in self.namespaces else "namespaces.toml")
 
     def run(self, *arguments):
         command = [str(program()), *map(str, arguments)]
@@ -193,6 +197,8 @@ class Plane:
 
     def __enter__(self):
         (self.folder / "namespaces.toml").write_text(NAMESPACES)
+        for number, text in self.namespaces.items():
+            self.namespaces_of(number).write_text(text)
         policies = self.folder / "policies"
         policies.mkdir()
         (policies / "policy.toml").write_text(POLICY)

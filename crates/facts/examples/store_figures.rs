@@ -108,7 +108,7 @@ fn fill(store: &mut FactStore, origin: &Origin, facts: u64) {
     let mut spent = Spent::default();
     for from in (0..facts).step_by(BATCH as usize) {
         let numbers = from..(from + BATCH).min(facts);
-        let change = |n| Change { key: key(n), before: None, after: Some(fact(origin, n + 1, None)) };
+        let change = |n| Change::new(key(n), None, Some(fact(origin, n + 1, None)));
         let commit = Commit { changes: numbers.map(change).collect(), ..Commit::default() };
         spent.on(|| {
             store.commit(commit).unwrap();
@@ -127,7 +127,7 @@ fn overwrite(store: &mut FactStore, origin: &Origin, facts: u64) {
         let key = key((dice.below(facts / 1_000) * 1_000 + seq % 1_000) % facts);
         let before = store.state(&key).unwrap();
         let after = Some(fact(origin, seq, before.as_deref()));
-        Change { key, before, after }
+        Change::new(key, before.map(Into::into), after)
     };
     let (mut spent, mut making, count) = (Spent::default(), Spent::default(), 50_000);
     for _ in 0..count / 50 {
@@ -183,7 +183,7 @@ fn pipelined(store: &mut FactStore, origin: &Origin, facts: u64) {
                 let key = key((round * 1_000 + place) % facts);
                 let before = store.state(&key).unwrap();
                 let after = Some(fact(origin, 1_000_000 + round * 1_000 + place, before.as_deref()));
-                Change { key, before, after }
+                Change::new(key, before.map(Into::into), after)
             };
             let changes = (0..1_000).map(change).collect();
             spent.on(|| store.commit(Commit { changes, ..Commit::default() }).unwrap());
@@ -233,7 +233,8 @@ fn clients(store: &mut FactStore, origin: &Origin, facts: u64, clients: u64) {
                 seq += 1;
                 let key = key(number);
                 let before = store.state(&key).unwrap();
-                changes.push(Change { key, after: Some(fact(origin, seq, before.as_deref())), before });
+                let after = Some(fact(origin, seq, before.as_deref()));
+                changes.push(Change::new(key, before.map(Into::into), after));
                 dones.push(done);
             }
             store.commit(Commit { changes, ..Commit::default() }).unwrap();

@@ -12,6 +12,7 @@
 
 mod causality;
 mod clock;
+mod head;
 mod key;
 mod memory;
 pub mod message;
@@ -30,6 +31,7 @@ mod token;
 pub use self::{
     causality::{Dot, InvalidNodeId, NodeId, Origin, VersionVector},
     clock::{Ahead, Clock, Hlc, Millis},
+    head::{Before, Head},
     key::{FactKey, InvalidKey, KEY_BYTES_MAX, Pattern},
     memory::Memory,
     node::{

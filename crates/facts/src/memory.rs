@@ -8,8 +8,9 @@ use std::{
 };
 
 use crate::{
-    causality::{Origin, VersionVector},
+    causality::Origin,
     clock::Millis,
+    head::{Before, Head},
     key::{FactKey, Pattern},
     state::{Cell, State},
     storage::{Change, Commit, Storage},
@@ -22,7 +23,7 @@ const LOST_MAX: usize = 16;
 /// nothing worth keeping.
 #[derive(Debug, Default)]
 pub struct Memory {
-    states: BTreeMap<FactKey, Arc<State>>,
+    states: BTreeMap<FactKey, (Arc<State>, Option<Head>)>,
     written: HashMap<Origin, BTreeMap<u64, BTreeSet<FactKey>>>,
     ending: BTreeMap<Millis, BTreeSet<FactKey>>,
     lost: HashMap<FactKey, VecDeque<Cell>>,
@@ -78,8 +79,7 @@ impl Memory {
     }
 
     fn change(&mut self, change: &Change) {
-        let (gone, come) = change.contexts();
-        for (origin, seq) in gone.into_iter().flat_map(VersionVector::iter) {
+        for (origin, seq) in change.before.iter().flat_map(Before::seen) {
             if let Some(rows) = self.written.get_mut(origin)
                 && let Some(keys) = rows.get_mut(&seq)
             {
@@ -89,7 +89,7 @@ impl Memory {
                 }
             }
         }
-        for (origin, seq) in come.into_iter().flat_map(VersionVector::iter) {
+        for (origin, seq) in change.after().into_iter().flat_map(|state| state.context().iter()) {
             if !self.written.contains_key(origin) {
                 self.written.insert(origin.clone(), BTreeMap::new());
             }
@@ -97,7 +97,7 @@ impl Memory {
                 rows.entry(seq).or_default().insert(change.key.clone());
             }
         }
-        for time in change.before.iter().flat_map(|state| state.ends()) {
+        for time in change.before.iter().flat_map(Before::ends) {
             if let Some(keys) = self.ending.get_mut(&time) {
                 keys.remove(&change.key);
                 if keys.is_empty() {
@@ -105,11 +105,11 @@ impl Memory {
                 }
             }
         }
-        for time in change.after.iter().flat_map(|state| state.ends()) {
+        for time in change.after().into_iter().flat_map(|state| state.ends()) {
             self.ending.entry(time).or_default().insert(change.key.clone());
         }
-        match &change.after {
-            Some(state) => self.states.insert(change.key.clone(), Arc::clone(state)),
+        match change.after() {
+            Some(state) => self.states.insert(change.key.clone(), (Arc::clone(state), change.head().cloned())),
             None => self.states.remove(&change.key),
         };
     }
@@ -126,7 +126,15 @@ impl Storage for Memory {
     type Error = Infallible;
 
     fn state(&self, key: &FactKey) -> Result<Option<Arc<State>>, Infallible> {
-        Ok(self.states.get(key).map(Arc::clone))
+        Ok(self.states.get(key).map(|(state, _)| Arc::clone(state)))
+    }
+
+    fn before(&self, key: &FactKey) -> Result<Option<Before>, Infallible> {
+        let of = |(state, head): &(Arc<State>, Option<Head>)| match head {
+            Some(head) => Before::Head(head.clone()),
+            None => Before::State(Arc::clone(state)),
+        };
+        Ok(self.states.get(key).map(of))
     }
 
     fn keys(&self, pattern: &Pattern, after: Option<&FactKey>, limit: usize) -> Result<Vec<FactKey>, Infallible> {
@@ -173,10 +181,9 @@ impl Storage for Memory {
 
     fn commit(&mut self, commit: Commit) -> Result<(), Infallible> {
         if self.keeps_undo {
-            let reverse = |change: &Change| Change {
-                key: change.key.clone(),
-                before: change.after.clone(),
-                after: change.before.clone(),
+            let reverse = |change: &Change| {
+                let was = self.states.get(&change.key).map(|(state, _)| Arc::clone(state));
+                Change::new(change.key.clone(), change.after().cloned().map(Before::State), was)
             };
             self.undo.push_back(Undo {
                 changes: commit.changes.iter().map(reverse).collect(),

@@ -61,6 +61,12 @@ impl Cell {
             .then_with(|| self.cmp(other))
     }
 
+    /// The [digest](State::digest) of a state that shows this cell alone.
+    #[must_use]
+    pub(crate) fn digest(&self, key: &str) -> [u8; 16] {
+        digest(key, std::iter::once(self))
+    }
+
     pub(crate) fn place(&self) -> (&Dot, &Part) {
         (&self.dot, &self.part)
     }
@@ -197,33 +203,39 @@ impl State {
     /// has no part in it, nor have cells that ended: nodes may differ in what they remember of writes that are gone.
     #[must_use]
     pub fn digest(&self, key: &str, at: Millis) -> [u8; 16] {
-        let mut hasher = blake3::Hasher::new();
-        let mut text = |bytes: &[u8]| {
-            hasher.update(&(bytes.len() as u64).to_le_bytes());
-            hasher.update(bytes);
-        };
-        text(key.as_bytes());
-        for cell in self.cells.iter().filter(|cell| !cell.is_over(at)) {
-            text(cell.dot.origin.node.as_str().as_bytes());
-            text(&cell.dot.origin.incarnation.to_le_bytes());
-            text(&cell.dot.seq.to_le_bytes());
-            match &cell.part {
-                Part::Whole => text(b"w"),
-                Part::Element(id) => [b"e", id.as_bytes()].into_iter().for_each(&mut text),
-            }
-            text(&cell.hlc.as_u64().to_le_bytes());
-            text(&cell.created_at.0.to_le_bytes());
-            text(&cell.expires_at.map_or(u64::MAX, |time| time.0).to_le_bytes());
-            match &cell.body {
-                Body::Value(json) => [b"v", json.as_bytes()].into_iter().for_each(&mut text),
-                Body::Count { added, taken } => {
-                    [b"c", &added.to_le_bytes()[..], &taken.to_le_bytes()].into_iter().for_each(&mut text);
-                }
-                Body::Tombstone => text(b"t"),
-            }
-        }
-        let mut short = [0; 16];
-        short.iter_mut().zip(hasher.finalize().as_bytes()).for_each(|(to, from)| *to = *from);
-        short
+        let showing = self.cells.iter().filter(|cell| !cell.is_over(at));
+        digest(key, showing)
     }
+}
+
+/// Every part has its length before it, so that no two things have the same bytes.
+fn digest<'a>(key: &str, cells: impl Iterator<Item = &'a Cell>) -> [u8; 16] {
+    let mut bytes = Vec::with_capacity(512);
+    let mut text = |part: &[u8]| {
+        bytes.extend_from_slice(&(part.len() as u64).to_le_bytes());
+        bytes.extend_from_slice(part);
+    };
+    text(key.as_bytes());
+    for cell in cells {
+        text(cell.dot.origin.node.as_str().as_bytes());
+        text(&cell.dot.origin.incarnation.to_le_bytes());
+        text(&cell.dot.seq.to_le_bytes());
+        match &cell.part {
+            Part::Whole => text(b"w"),
+            Part::Element(id) => [b"e", id.as_bytes()].into_iter().for_each(&mut text),
+        }
+        text(&cell.hlc.as_u64().to_le_bytes());
+        text(&cell.created_at.0.to_le_bytes());
+        text(&cell.expires_at.map_or(u64::MAX, |time| time.0).to_le_bytes());
+        match &cell.body {
+            Body::Value(json) => [b"v", json.as_bytes()].into_iter().for_each(&mut text),
+            Body::Count { added, taken } => {
+                [b"c", &added.to_le_bytes()[..], &taken.to_le_bytes()].into_iter().for_each(&mut text);
+            }
+            Body::Tombstone => text(b"t"),
+        }
+    }
+    let mut short = [0; 16];
+    short.iter_mut().zip(blake3::hash(&bytes).as_bytes()).for_each(|(to, from)| *to = *from);
+    short
 }

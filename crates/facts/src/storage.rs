@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use crate::{
-    causality::{Origin, VersionVector},
+    causality::Origin,
     clock::Millis,
+    head::{Before, Head},
     key::{FactKey, Pattern},
     state::{Cell, State},
 };
@@ -20,6 +21,12 @@ pub trait Storage {
     /// # Errors
     /// As the implementation says; so for all.
     fn state(&self, key: &FactKey) -> Result<Option<Arc<State>>, Self::Error>;
+
+    /// What a write over the key has to know: the head of a plain state, if it is at hand, or the state.
+    ///
+    /// # Errors
+    /// See [`Storage::state`].
+    fn before(&self, key: &FactKey) -> Result<Option<Before>, Self::Error>;
 
     /// Keys that match, in order, after `after`.
     ///
@@ -78,19 +85,41 @@ pub struct Commit {
     pub metadata: Vec<(String, Option<Vec<u8>>)>,
 }
 
-/// One key's new state. The earlier one goes with it, so that the indexes follow without a read.
+/// One key's new state. What was before goes with it, so that the indexes follow without a read.
 #[derive(Debug, Clone)]
 pub struct Change {
     pub key: FactKey,
-    pub before: Option<Arc<State>>,
-    /// `None`: nothing of the key is remembered any longer.
-    pub after: Option<Arc<State>>,
+    pub before: Option<Before>,
+    after: Option<Arc<State>>,
+    head: Option<Head>,
 }
 
 impl Change {
-    /// The rows of the index by origin that go away and that come.
+    /// `after`: `None` when nothing of the key is remembered any longer.
     #[must_use]
-    pub fn contexts(&self) -> (Option<&VersionVector>, Option<&VersionVector>) {
-        (self.before.as_ref().map(|state| state.context()), self.after.as_ref().map(|state| state.context()))
+    pub fn new(key: FactKey, before: Option<Before>, after: Option<Arc<State>>) -> Change {
+        let head = after.as_deref().and_then(|after| Head::of(&key, after));
+        Change { key, before, after, head }
+    }
+
+    #[must_use]
+    pub fn after(&self) -> Option<&Arc<State>> {
+        self.after.as_ref()
+    }
+
+    /// Of the new state, if it is plain.
+    #[must_use]
+    pub fn head(&self) -> Option<&Head> {
+        self.head.as_ref()
+    }
+
+    /// The same from what was before an earlier change of the key.
+    #[must_use]
+    pub(crate) fn since(self, before: Option<Before>) -> Change {
+        Change { before, ..self }
+    }
+
+    pub(crate) fn into_parts(self) -> (FactKey, Option<Before>, Option<Arc<State>>) {
+        (self.key, self.before, self.after)
     }
 }

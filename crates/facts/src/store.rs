@@ -19,6 +19,7 @@ mod check;
 mod commit;
 mod encoding;
 mod engine;
+mod entry;
 mod error;
 mod index;
 mod manifest;
@@ -54,6 +55,7 @@ use self::{
 use crate::{
     causality::Origin,
     clock::Millis,
+    head::Before,
     key::{FactKey, Pattern},
     seal::Nonces,
     state::{Cell, State},
@@ -152,6 +154,15 @@ impl Storage for FactStore {
 
     fn state(&self, key: &FactKey) -> Result<Option<Arc<State>>, StoreError> {
         self.reader().state(key)
+    }
+
+    fn before(&self, key: &FactKey) -> Result<Option<Before>, StoreError> {
+        let index = self.shared.index.read();
+        match index.head(key) {
+            Some(Some(head)) => Ok(Some(Before::Head(head))),
+            Some(None) => Ok(self.reader().state(key)?.map(Before::State)),
+            None => Ok(None),
+        }
     }
 
     fn keys(&self, pattern: &Pattern, after: Option<&FactKey>, limit: usize) -> Result<Vec<FactKey>, StoreError> {

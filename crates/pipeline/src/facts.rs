@@ -113,7 +113,7 @@ pub(crate) mod testing {
     #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
     use std::collections::BTreeMap;
 
-    use weir_policy::FactReading;
+    use weir_policy::{FactReading, FactValue};
 
     use super::*;
 
@@ -123,7 +123,7 @@ pub(crate) mod testing {
 
     impl FactSource for Kept {
         fn fact(&self, key: &str) -> std::result::Result<FactReading, FactsUnavailable> {
-            let value = self.0.get(key).cloned().map(Arc::new);
+            let value = self.0.get(key).cloned().map(FactValue::from);
             Ok(FactReading { version: u64::from(value.is_some()), value, conflicted: false })
         }
 

@@ -136,12 +136,17 @@ impl RequestContext<'_> {
     }
 
     fn hour_of_week(&self, needs: ContextNeeds) -> Option<(u32, u32)> {
-        if !needs.has("hour") && !needs.has("weekday") {
-            return None;
-        }
-        let now = DateTime::from_timestamp_millis(self.now_unix_ms)?;
-        Some((now.weekday().num_days_from_sunday(), now.hour()))
+        hour_of_week(self.now_unix_ms, needs)
     }
+}
+
+/// Weekday, from Sunday, and hour, when one of them is needed.
+pub(crate) fn hour_of_week(now_unix_ms: i64, needs: ContextNeeds) -> Option<(u32, u32)> {
+    if !needs.has("hour") && !needs.has("weekday") {
+        return None;
+    }
+    let now = DateTime::from_timestamp_millis(now_unix_ms)?;
+    Some((now.weekday().num_days_from_sunday(), now.hour()))
 }
 
 fn needs_client(needs: ContextNeeds) -> bool {

@@ -13,12 +13,13 @@ use serde_json::{Map, Value};
 
 use crate::{
     bundle::AccessRule,
-    context::{ContextNeeds, moment},
+    context::{ContextNeeds, hour_of_week, moment},
     decision::{list, number, satisfied},
     decision_rule::{ACTION, APP, DecisionRule, Question, RESOURCE},
     evaluation::{Evaluated, Evaluation, EvaluationError, bad},
     facts::{Asked, Budget, FactIndex, FactNeed, FactNeeds, Readings, project},
     reads::Reads,
+    remembered::{Remembered, RememberedAnswers},
     rule_id::RuleId,
 };
 
@@ -78,17 +79,44 @@ impl DecisionPolicy {
         Ok(policy)
     }
 
-    pub fn evaluate(&self, evaluation: &Evaluation<'_>) -> Result<Evaluated, EvaluationError> {
-        let question = self.question(evaluation)?;
-        let asked = self.asked(evaluation, &question)?;
+    /// Facts are read each time; the rules run unless they did for the same question and facts that they cannot tell from
+    /// these.
+    pub fn evaluate(
+        &self,
+        evaluation: &Evaluation<'_>,
+        answers: &RememberedAnswers,
+    ) -> Result<Evaluated, EvaluationError> {
+        let hour = hour_of_week(evaluation.now_unix_ms, self.needs);
+        let remembered = if self.needs.are_repeatable() { answers.get(evaluation, hour) } else { None };
+        let asked = match &remembered {
+            Some(remembered) => Arc::clone(&remembered.asked),
+            None => self.asked(evaluation, &self.question(evaluation)?)?.into(),
+        };
         let staleness_ms = evaluation.facts.filter(|_| !asked.is_empty()).map(|facts| facts.staleness_ms());
         let readings = Readings::take(&asked, evaluation.facts, evaluation.max_staleness_ms)?;
-        let (allowed, rules, what) = match (!asked.is_empty()).then(|| readings.to_cedar(&asked)).transpose() {
+        if let Some(remembered) = remembered.filter(|remembered| readings.are_same(&remembered.readings)) {
+            return Ok(Evaluated { staleness_ms, ..remembered.evaluated.clone() });
+        }
+        let evaluated = self.decide(evaluation, &asked, &readings)?;
+        if self.needs.are_repeatable() && readings.are_rememberable() {
+            answers.keep(evaluation, hour, Remembered { asked, readings, evaluated: evaluated.clone() });
+        }
+        Ok(Evaluated { staleness_ms, ..evaluated })
+    }
+
+    fn decide(
+        &self,
+        evaluation: &Evaluation<'_>,
+        asked: &[Asked],
+        readings: &Readings,
+    ) -> Result<Evaluated, EvaluationError> {
+        let question = self.question(evaluation)?;
+        let (allowed, rules, what) = match (!asked.is_empty()).then(|| readings.to_cedar(asked)).transpose() {
             Ok(facts) => self.answer(evaluation, question, facts)?,
             Err(error) => (false, self.readers(&question), format!("refused: {error}")),
         };
         let reason = format!("{} is {what}", evaluation.describe()).into();
-        Ok(Evaluated { allowed, reason, rules: rules.into(), facts: readings.versions(), staleness_ms })
+        Ok(Evaluated { allowed, reason, rules: rules.into(), facts: readings.versions(), staleness_ms: None })
     }
 
     /// Cedar's answer, the rules behind it, and both in words.

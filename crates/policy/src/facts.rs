@@ -17,7 +17,7 @@ mod source;
 mod template;
 mod value;
 
-pub use self::source::{FactReading, FactSource, FactVersion, FactsUnavailable};
+pub use self::source::{FactReading, FactSource, FactValue, FactVersion, FactsUnavailable};
 pub(crate) use self::{
     count::Count,
     declaration::{DeclarationReader, FactEntry, json},

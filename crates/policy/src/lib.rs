@@ -36,6 +36,7 @@ mod masks;
 mod misfit;
 mod policy;
 mod reads;
+mod remembered;
 mod row_filter;
 mod row_filters;
 mod rule_id;
@@ -56,7 +57,7 @@ pub use self::{
     decision::{Decision, Request},
     diagnostic::Diagnostic,
     evaluation::{Evaluated, Evaluation, EvaluationError},
-    facts::{FactReading, FactSource, FactVersion, FactsUnavailable},
+    facts::{FactReading, FactSource, FactValue, FactVersion, FactsUnavailable},
     key::{BundleKey, KeyError, VerifyingKey},
     masks::ColumnMask,
     misfit::{Misfit, Relation},

@@ -22,6 +22,7 @@ use crate::{
     facts::FactIndex,
     masks::{ColumnMask, MaskIndex},
     misfit::{Misfit, Named, Relation, misfits},
+    remembered::RememberedAnswers,
     row_filter::{PolicyClass, RowCommand, RowFilter, RowIndex},
     rule_id::RuleId,
     signed::BundleError,
@@ -40,6 +41,7 @@ pub struct Policy {
     body: BundleBody,
     access: AccessIndex,
     decisions: BTreeMap<String, DecisionPolicy>,
+    answers: RememberedAnswers,
     rows: RowIndex,
     masks: MaskIndex,
     ledgers: HashSet<ObjectName>,
@@ -90,6 +92,7 @@ impl Policy {
         });
         Ok(Policy {
             decisions: decisions.collect::<Result<_, BundleError>>()?,
+            answers: RememberedAnswers::new(),
             access: AccessIndex::new(rules, &body).map_err(BundleError::Rule)?,
             rows: RowIndex::new(&body).map_err(BundleError::Rule)?,
             masks: MaskIndex::new(&body.masks),
@@ -203,7 +206,7 @@ impl Policy {
             let hint = did_you_mean(&path, self.decision_paths());
             return Err(EvaluationError::PolicyNotFound { path, hint });
         };
-        policy.evaluate(evaluation)
+        policy.evaluate(evaluation, &self.answers)
     }
 
     /// The paths that [`Policy::evaluate`] knows, sorted.

@@ -34,9 +34,6 @@ use crate::{
 /// About how many events a subscriber that catches up gets at once, so that it does not keep the writer long.
 const CAUGHT_MAX: usize = 128;
 
-/// So many keys are worth a thread more.
-const READ_APART: usize = 128;
-
 /// How long nothing is written before the store rests.
 const REST_AFTER: Duration = Duration::from_secs(2);
 
@@ -273,14 +270,14 @@ impl Writer {
     /// As one commit if all can be written, and else each as it can be.
     fn write_group(&mut self, now: Millis, group: Group) {
         let Group { writes, asking, .. } = group;
-        let together = if asking.len() > 1 { self.write_all(now, &writes).ok() } else { None };
+        let together = if asking.len() > 1 { self.replica.write(now, &writes).ok() } else { None };
         let mut rest = writes.as_slice();
         for Asking { writes: count, ack, deadline, done } in asking {
             let Some((writes, others)) = rest.split_at_checked(count) else { return };
             rest = others;
             let outcome = match &together {
                 Some(written) => Ok(applied(written, count)),
-                None => self.write_all(now, writes).map(|written| applied(&written, count)),
+                None => self.replica.write(now, writes).map(|written| applied(&written, count)),
             };
             self.acknowledge(outcome, ack, deadline, done);
         }
@@ -294,7 +291,7 @@ impl Writer {
             return done(Err(error));
         }
         let outcome = match &work {
-            Work::All(writes) => self.write_all(now, writes).map(|written| applied(&written, writes.len())),
+            Work::All(writes) => self.replica.write(now, writes).map(|written| applied(&written, writes.len())),
             Work::Each(writes) => self.write_each(now, writes),
             Work::Count(write) => self.count(now, write),
         };
@@ -326,29 +323,13 @@ impl Writer {
         }
     }
 
-    /// All or nothing. What is there of many keys is read on two threads: the store keeps what the other has read, so
-    /// that the replica finds it.
-    fn write_all(&mut self, now: Millis, writes: &[WriteFact]) -> Result<Written, Refused<StoreError>> {
-        let second = writes.split_at_checked(writes.len() / 2).map(|(_, second)| second);
-        let Some(second) = second.filter(|_| writes.len() >= READ_APART) else {
-            return self.replica.write(now, writes);
-        };
-        let reader = self.shared.reader.clone();
-        std::thread::scope(|scope| {
-            // What cannot be read, the replica finds so too. Without a thread it reads all by itself.
-            let ahead = move || second.iter().for_each(|write| drop(reader.state(&write.key)));
-            let _ = std::thread::Builder::new().spawn_scoped(scope, ahead);
-            self.replica.write(now, writes)
-        })
-    }
-
     /// All at once, when all can be.
     fn write_each(
         &mut self,
         now: Millis,
         writes: &[WriteFact],
     ) -> Result<(Applied, CommitNumber), Refused<StoreError>> {
-        match self.write_all(now, writes) {
+        match self.replica.write(now, writes) {
             Ok(written) => return Ok(applied(&written, writes.len())),
             Err(
                 refused @ (Refused::TooMany { .. } | Refused::Incomplete | Refused::Storage(_) | Refused::Poisoned),

@@ -118,7 +118,7 @@ impl<S: Storage> Replica<S> {
             return Ok(None);
         }
         collected.join(state.context());
-        Ok(Some(Change { key, before: Some(state), after: None }))
+        Ok(Some(Change::new(key, Some(state.into()), None)))
     }
 
     /// Removes keys and remembers up to where such are missing. Nobody is told: they were over.

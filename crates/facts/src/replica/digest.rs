@@ -6,6 +6,7 @@
 
 use crate::{
     clock::Millis,
+    head::{Before, Head},
     key::{FactKey, Pattern},
     replica::{Replica, Rules},
     state::State,
@@ -25,12 +26,12 @@ pub(super) struct Digest {
 }
 
 impl Digest {
-    /// Reads everything; `each` is shown every state on the way.
+    /// Looks at everything; `each` is shown every key's state on the way.
     pub(super) fn of<S: Storage>(
         storage: &S,
         rules: &dyn Rules,
         epoch: Millis,
-        mut each: impl FnMut(&State),
+        mut each: impl FnMut(&Before),
     ) -> Result<Digest, S::Error> {
         let mut digest = Digest { epoch, sums: vec![0; BUCKETS], root: 0 };
         let mut after: Option<FactKey> = None;
@@ -38,9 +39,9 @@ impl Digest {
             let keys = storage.keys(&Pattern::Every, after.as_ref(), BUCKETS)?;
             let Some(last) = keys.last().cloned() else { return Ok(digest) };
             for key in keys {
-                let state = storage.state(&key)?;
-                state.iter().for_each(|state| each(state));
-                let share = share(&key, state.as_deref(), rules.strategy(key.namespace()), epoch);
+                let before = storage.before(&key)?;
+                before.iter().for_each(&mut each);
+                let share = share_before(&key, before.as_ref(), rules.strategy(key.namespace()), epoch);
                 digest.add(&key, share);
             }
             after = Some(last);
@@ -60,9 +61,12 @@ impl Digest {
     }
 
     pub(super) fn change(&mut self, change: &Change, strategy: &Strategy) {
-        let share_of = |state: Option<&State>| share(&change.key, state, strategy, self.epoch);
-        let difference = share_of(change.after.as_deref()).wrapping_sub(share_of(change.before.as_deref()));
-        self.add(&change.key, difference);
+        let after = match change.head() {
+            Some(head) => share_of_head(head, self.epoch),
+            None => share(&change.key, change.after().map(|state| &**state), strategy, self.epoch),
+        };
+        let before = share_before(&change.key, change.before.as_ref(), strategy, self.epoch);
+        self.add(&change.key, after.wrapping_sub(before));
     }
 
     fn add(&mut self, key: &FactKey, difference: u128) {
@@ -78,6 +82,18 @@ fn share(key: &FactKey, state: Option<&State>, strategy: &Strategy, epoch: Milli
     match state {
         Some(state) if !strategy.is_over(state, epoch) => u128::from_le_bytes(state.digest(key.as_str(), epoch)),
         _ => 0,
+    }
+}
+
+fn share_of_head(head: &Head, epoch: Millis) -> u128 {
+    if head.is_over(epoch) { 0 } else { u128::from_le_bytes(head.hash) }
+}
+
+fn share_before(key: &FactKey, before: Option<&Before>, strategy: &Strategy, epoch: Millis) -> u128 {
+    match before {
+        Some(Before::Head(head)) => share_of_head(head, epoch),
+        Some(Before::State(state)) => share(key, Some(state), strategy, epoch),
+        None => 0,
     }
 }
 
@@ -104,9 +120,9 @@ impl<S: Storage> Replica<S> {
         }
         let mut differences = Vec::new();
         for key in self.ended_between(old, new)? {
-            let state = self.storage.state(&key)?;
+            let before = self.storage.before(&key)?;
             let strategy = self.rules.strategy(key.namespace());
-            let share_at = |epoch| share(&key, state.as_deref(), strategy, epoch);
+            let share_at = |epoch| share_before(&key, before.as_ref(), strategy, epoch);
             let difference = share_at(new).wrapping_sub(share_at(old));
             differences.push((key, difference));
         }
@@ -124,8 +140,9 @@ impl<S: Storage> Replica<S> {
             let keys = self.storage.keys(&Pattern::Every, after.as_ref(), BUCKETS)?;
             let Some(last) = keys.last().cloned() else { return Ok(listed) };
             for key in keys.into_iter().filter(|key| buckets.contains(&bucket_of(key))) {
-                let Some(state) = self.storage.state(&key)? else { continue };
-                let hash = share(&key, Some(&state), self.rules.strategy(key.namespace()), self.digest.epoch);
+                let Some(before) = self.storage.before(&key)? else { continue };
+                let strategy = self.rules.strategy(key.namespace());
+                let hash = share_before(&key, Some(&before), strategy, self.digest.epoch);
                 if hash != 0 {
                     listed.push((key, hash.to_le_bytes()));
                 }

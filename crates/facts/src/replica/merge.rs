@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::{
     causality::{Dot, Origin, VersionVector},
     clock::Millis,
+    head::{Before, Head},
     key::FactKey,
     message::Entry,
     replica::{Alarm, CommitNumber, Effect, Event, EventKind, Replica, record},
@@ -43,7 +44,15 @@ impl<S: Storage> Replica<S> {
     ) -> Result<Merged, S::Error> {
         let mut merged = Merged::default();
         for Entry { key, state } in entries {
-            let before = self.storage.state(&key)?;
+            let before = match self.storage.before(&key)? {
+                Some(Before::Head(head)) if floor.is_none() && self.replaces(&key, &head, &state) => {
+                    merged.changes.push(Change::new(key, Some(Before::Head(head)), Some(Arc::new(state))));
+                    continue;
+                }
+                Some(Before::Head(_)) => self.storage.state(&key)?,
+                Some(Before::State(state)) => Some(state),
+                None => None,
+            };
             let Some(incoming) = self.without_collected(&key, state, before.as_deref(), now) else { continue };
             let (after, reused) = match (&before, floor) {
                 (None, _) => (incoming, Vec::new()),
@@ -60,9 +69,18 @@ impl<S: Storage> Replica<S> {
             let lost = losers(strategy, before.as_deref(), &after);
             merged.lost.extend(lost.into_iter().map(|cell| (key.clone(), cell)));
             let after = (!after.cells().is_empty()).then(|| Arc::new(after));
-            merged.changes.push(Change { key, before, after });
+            merged.changes.push(Change::new(key, before.map(Before::State), after));
         }
         Ok(merged)
+    }
+
+    /// Whether joining the incoming state with what is there leaves the incoming: it has seen the one write that is there
+    /// and replaced it. So it is with all that one node writes after the other, and the value there need not be read.
+    fn replaces(&self, key: &FactKey, head: &Head, incoming: &State) -> bool {
+        let [cell] = incoming.cells() else { return false };
+        cell.dot != head.dot
+            && incoming.context().covers(&head.dot)
+            && !(self.collected.covers(&cell.dot) || self.quarantine.has(key))
     }
 
     /// What remains of a state when cells are left out that were applied here and are no longer remembered: they were
@@ -111,8 +129,8 @@ impl<S: Storage> Replica<S> {
         for change in &changes {
             let strategy = self.rules.strategy(change.key.namespace());
             self.digest.change(change, strategy);
-            if let Some(after) = &change.after {
-                self.progress.hear(after.context());
+            if let Some(after) = change.after() {
+                self.progress.hear(after.context().iter());
             }
         }
         self.tell(now, changes, lost);
@@ -131,16 +149,16 @@ impl<S: Storage> Replica<S> {
         let mut told = Vec::with_capacity(changes.len());
         for (key, cell) in lost {
             self.counts.conflicts += 1;
-            let state = changes.iter().find(|change| change.key == key).and_then(|change| change.after.clone());
+            let state = changes.iter().find(|change| change.key == key).and_then(|change| change.after().cloned());
             let kind = EventKind::Conflict { lost: cell };
             told.push((kind, key, state));
         }
-        for Change { key, before, after } in changes {
+        for (key, before, after) in changes.into_iter().map(Change::into_parts) {
             let strategy = self.rules.strategy(key.namespace());
             let is_news = match (&before, &after) {
-                (Some(before), Some(after)) => before.cells() != after.cells(),
+                (Some(before), Some(after)) => !before.has_cells_of(after),
                 // What is forgotten because it is over was told when it ended.
-                (Some(before), None) => !strategy.is_over(before, self.sweep.swept),
+                (Some(before), None) => !before.is_over(strategy, self.sweep.swept),
                 (None, _) => true,
             };
             if is_news {

@@ -39,7 +39,7 @@ impl<E> From<LoadError<E>> for OpenError<E> {
 }
 
 impl<S: Storage> Replica<S> {
-    /// Takes up what the storage has. Reads all of it once, for the digest.
+    /// Takes up what the storage has. Looks at all of it once, for the digest.
     ///
     /// `incarnation`: random; under it the replica writes unless it was stopped cleanly. `members`: used when none are
     /// recorded; this node need not be among them.
@@ -78,7 +78,7 @@ impl<S: Storage> Replica<S> {
         let reached = record::Progress { seen: progress.seen().clone(), hlc: last };
         prepare(&mut storage, &members, &origin, seq, &reached, joins).map_err(OpenError::Storage)?;
         let (epoch, mut progress) = (config.epoch_of(now.max(last.millis())), progress);
-        let digest = Digest::of(&storage, &*rules, epoch, |state| progress.hear(state.context()));
+        let digest = Digest::of(&storage, &*rules, epoch, |before| progress.hear(before.seen()));
         let digest = digest.map_err(OpenError::Storage)?;
         Ok(Replica {
             clock: Clock::new(last, config.ahead_max_ms),

@@ -41,8 +41,8 @@ impl Progress {
     }
 
     /// Takes note of whose writes a state has seen.
-    pub(super) fn hear(&mut self, context: &VersionVector) {
-        for (origin, _) in context.iter() {
+    pub(super) fn hear<'a>(&mut self, seen: impl Iterator<Item = (&'a Origin, u64)>) {
+        for (origin, _) in seen {
             if !self.heard.contains(origin) {
                 self.heard.insert(origin.clone());
             }

@@ -222,7 +222,7 @@ impl<S: Storage> Replica<S> {
             let (after, lost) = restamped(before.as_deref(), &state, &dot, hlc, latest)
                 .map_err(|error| Refused::Write { key: key.clone(), error })?;
             merged.lost.extend(lost.into_iter().map(|cell| (key.clone(), cell)));
-            merged.changes.push(Change { key, before, after: Some(std::sync::Arc::new(after)) });
+            merged.changes.push(Change::new(key, before.map(Into::into), Some(after.into())));
         }
         let records = self.records_without(number);
         let written = self.commit_numbered(now, hlc, merged, records).map_err(Refused::Storage)?;

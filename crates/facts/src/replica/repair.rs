@@ -127,8 +127,8 @@ impl<S: Storage> Replica<S> {
         let mut merged = Merged::default();
         let mut collected = self.collected.clone();
         for key in absent {
-            let Some(change) = self.without_known(now, key, &floor)? else { continue };
-            for cell in change.before.iter().flat_map(|before| before.cells()) {
+            let Some((before, change)) = self.without_known(now, key, &floor)? else { continue };
+            for cell in before.cells() {
                 if floor.covers(&cell.dot) {
                     collected.advance(&cell.dot.origin, cell.dot.seq);
                 }

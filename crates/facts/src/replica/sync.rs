@@ -6,7 +6,7 @@
 //! written anew: what was deleted there meanwhile is forgotten, and they have to come after it.
 //! Other messages are left aside meanwhile: what they bring is pulled afterwards.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, sync::Arc};
 
 use crate::{
     causality::{Dot, NodeId, VersionVector},
@@ -179,7 +179,7 @@ impl<S: Storage> Replica<S> {
             let mut merged = Merged::default();
             let mut unknown = Vec::new();
             for key in absent {
-                merged.changes.extend(self.without_known(now, key, floor)?);
+                merged.changes.extend(self.without_known(now, key, floor)?.map(|(_, change)| change));
                 unknown.push(key.clone());
             }
             self.apply(now, merged, Vec::new(), None)?;
@@ -213,7 +213,7 @@ impl<S: Storage> Replica<S> {
                 let others = before.retaining(|cell| !is_own(cell));
                 let (after, lost) = with_anew(&others, before.cells().iter().filter(|cell| is_own(cell)), &dot, hlc);
                 merged.lost.extend(lost.into_iter().map(|cell| (key.clone(), cell)));
-                merged.changes.push(Change { key, before: Some(before), after: Some(after.into()) });
+                merged.changes.push(Change::new(key, Some(before.into()), Some(after.into())));
             }
         }
         if merged.changes.is_empty() {
@@ -222,13 +222,14 @@ impl<S: Storage> Replica<S> {
         self.commit_numbered(now, hlc, merged, Vec::new()).map(drop)
     }
 
-    /// What becomes of a key that somebody has nothing of who applied all up to `floor`; `None` if nothing changes.
+    /// What becomes of a key that somebody has nothing of who applied all up to `floor`, and what it had; `None` if
+    /// nothing changes.
     pub(super) fn without_known(
         &self,
         now: Millis,
         key: &FactKey,
         floor: &VersionVector,
-    ) -> Result<Option<Change>, S::Error> {
+    ) -> Result<Option<(Arc<State>, Change)>, S::Error> {
         let Some(before) = self.storage.state(key)? else { return Ok(None) };
         let remaining: State = before.retaining(|cell| !floor.covers(&cell.dot));
         if remaining.cells().len() == before.cells().len() {
@@ -238,7 +239,8 @@ impl<S: Storage> Replica<S> {
         let (strategy, time) = (self.rules.strategy(key.namespace()), self.time(now));
         let is_revived = strategy.is_over(&before, time) && !strategy.is_over(&remaining, time);
         let after = (!remaining.cells().is_empty() && !is_revived).then(|| remaining.into());
-        Ok(Some(Change { key: key.clone(), before: Some(before), after }))
+        let change = Change::new(key.clone(), Some(Arc::clone(&before).into()), after);
+        Ok(Some((before, change)))
     }
 
     fn finish_fetching(&mut self, floor: &VersionVector, collected: &VersionVector) -> Result<(), S::Error> {

@@ -7,6 +7,7 @@ use serde::de::IgnoredAny;
 use crate::{
     causality::{Dot, VersionVector},
     clock::{Hlc, Millis},
+    head::Before,
     key::FactKey,
     message::{self, Entry, Message},
     replica::{
@@ -16,7 +17,7 @@ use crate::{
     },
     state::State,
     storage::{Change, Storage},
-    strategy::{Stamp, WriteError},
+    strategy::{Stamp, Strategy, WriteError},
 };
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -91,8 +92,9 @@ pub enum Refused<E> {
 /// A key of a commit in the making.
 struct Staged {
     key: FactKey,
-    before: Option<Arc<State>>,
-    after: State,
+    before: Option<Before>,
+    /// `None`: no write of the commit has been made yet.
+    after: Option<State>,
 }
 
 struct Staging {
@@ -119,16 +121,16 @@ impl<S: Storage> Replica<S> {
             return Err(Refused::TooMany { keys: writes.len(), max });
         }
         let Staging { mut staged, places } = self.stage(now, writes)?;
-        let above = staged.iter().map(|staged| staged.after.hlc()).max().unwrap_or_default();
+        let above = staged.iter().filter_map(|staged| Some(staged.before.as_ref()?.hlc())).max().unwrap_or_default();
         let time = self.time(now);
         let hlc = self.clock.tick(now, above);
         for (write, at) in writes.iter().zip(places) {
             let seq = self.seq + 1 + at as u64;
             let Some(staged) = staged.get_mut(at) else { continue };
             let dot = Dot { origin: self.origin.clone(), seq };
-            staged.after = self.written(&staged.after, write, Stamp { dot, hlc, now: time, expires_at: None })?;
+            staged.after = Some(self.written(staged, write, Stamp { dot, hlc, now: time, expires_at: None })?);
         }
-        let change = |Staged { key, before, after }| Change { key, before, after: Some(Arc::new(after)) };
+        let change = |Staged { key, before, after }| Change::new(key, before, after.map(Arc::new));
         let merged = Merged { changes: staged.into_iter().map(change).collect(), ..Merged::default() };
         self.commit_numbered(now, hlc, merged, Vec::new()).map_err(Refused::Storage)
     }
@@ -142,11 +144,16 @@ impl<S: Storage> Replica<S> {
             if !self.rules.may_write(&self.config.node, key.namespace()) {
                 return Err(Refused::Namespace(key.clone()));
             }
-            let before = self.storage.state(key).map_err(Refused::Storage)?;
+            let strategy = self.rules.strategy(key.namespace());
+            let before = if strategy.replaces_all() {
+                self.storage.before(key)
+            } else {
+                self.storage.state(key).map(|state| state.map(Before::State))
+            };
+            let before = before.map_err(Refused::Storage)?;
             if let Some(expected) = precondition {
-                let strategy = self.rules.strategy(key.namespace());
-                let visible = before.as_ref().filter(|state| !strategy.is_over(state, self.time(now)));
-                let version = visible.map(|state| state.hlc());
+                let visible = before.as_ref().filter(|before| !before.is_over(strategy, self.time(now)));
+                let version = visible.map(Before::hlc);
                 let expected = match expected {
                     Precondition::Absent => None,
                     Precondition::Version(version) => Some(*version),
@@ -157,37 +164,41 @@ impl<S: Storage> Replica<S> {
             }
             let place = *known.entry(key).or_insert(staged.len());
             if place == staged.len() {
-                let after = before.as_deref().cloned().unwrap_or_default();
-                staged.push(Staged { key: key.clone(), before, after });
+                staged.push(Staged { key: key.clone(), before, after: None });
             }
             places.push(place);
         }
         Ok(Staging { staged, places })
     }
 
-    fn written(&self, state: &State, write: &WriteFact, mut stamp: Stamp) -> Result<State, Refused<S::Error>> {
-        let strategy = self.rules.strategy(write.key.namespace());
+    fn written(&self, staged: &Staged, write: &WriteFact, mut stamp: Stamp) -> Result<State, Refused<S::Error>> {
         let limits = &self.config.limits;
         let too_large = |size, max, unit| Refused::TooLarge { key: write.key.clone(), size, max, unit };
         let ends = |ttl_ms: &Option<NonZeroU64>| ttl_ms.map(|ttl| stamp.now.plus(ttl.get()));
-        let after = match &write.operation {
+        let refused = |error| Refused::Write { key: write.key.clone(), error };
+        match &write.operation {
             Operation::Put { json, .. } if json.len() > limits.value_bytes => {
                 return Err(too_large(json.len(), limits.value_bytes, "bytes"));
             }
             Operation::Put { json, ttl_ms } => {
+                serde_json::from_str::<IgnoredAny>(json).map_err(|_| refused(WriteError::NotJson))?;
                 stamp.expires_at = ends(ttl_ms);
-                match serde_json::from_str::<IgnoredAny>(json) {
-                    Ok(_) => strategy.put(state, Arc::clone(json), &stamp),
-                    Err(_) => Err(WriteError::NotJson),
-                }
             }
-            Operation::Delete => Ok(strategy.delete(state, &stamp)),
-            Operation::Increment { by, ttl_ms } => {
-                stamp.expires_at = ends(ttl_ms);
-                strategy.add(state, *by, &stamp)
-            }
+            Operation::Increment { ttl_ms, .. } => stamp.expires_at = ends(ttl_ms),
+            Operation::Delete => {}
+        }
+        let strategy = self.rules.strategy(write.key.namespace());
+        let after = match (&staged.after, &staged.before) {
+            (Some(state), _) => over_state(strategy, state, &write.operation, &stamp),
+            (None, Some(Before::State(state))) => over_state(strategy, state, &write.operation, &stamp),
+            (None, Some(Before::Head(head))) => match &write.operation {
+                Operation::Put { json, .. } => strategy.put_over(head, Arc::clone(json), &stamp),
+                Operation::Delete => Ok(strategy.delete_over(head, &stamp)),
+                Operation::Increment { .. } => Err(WriteError::IsNoCounter),
+            },
+            (None, None) => over_state(strategy, &State::default(), &write.operation, &stamp),
         };
-        let after = after.map_err(|error| Refused::Write { key: write.key.clone(), error })?;
+        let after = after.map_err(refused)?;
         if after.cells().len() > limits.cells {
             return Err(too_large(after.cells().len(), limits.cells, "elements"));
         }
@@ -204,7 +215,7 @@ impl<S: Storage> Replica<S> {
     ) -> Result<Written, S::Error> {
         let (first, last) = (self.seq + 1, self.seq + merged.changes.len() as u64);
         let entry = |change: &Change| {
-            let state = change.after.as_deref().cloned();
+            let state = change.after().map(|state| State::clone(state));
             state.map(|state| Entry { key: change.key.clone(), state })
         };
         let entries: Vec<Entry> =
@@ -220,5 +231,13 @@ impl<S: Storage> Replica<S> {
             self.outbox.after_commits(Effect::Publish(Message::Write(write)));
         }
         Ok(Written { commit, version: hlc, cursor: VersionVector::from_iter([(origin, last)]) })
+    }
+}
+
+fn over_state(strategy: &Strategy, state: &State, operation: &Operation, stamp: &Stamp) -> Result<State, WriteError> {
+    match operation {
+        Operation::Put { json, .. } => strategy.put(state, Arc::clone(json), stamp),
+        Operation::Delete => Ok(strategy.delete(state, stamp)),
+        Operation::Increment { by, .. } => strategy.add(state, *by, stamp),
     }
 }

@@ -5,11 +5,12 @@ use std::collections::{BTreeMap, hash_map::Entry};
 use crate::{
     key::FactKey,
     seal::Nonces,
-    state::{Cell, State},
+    state::Cell,
     storage::{Change, Commit},
     store::{
         FactStore, StoreError,
         engine::{Rows, Space},
+        index::After,
         record::Check,
         tally::{self, Tally},
     },
@@ -75,7 +76,7 @@ fn each_once(changes: Vec<Change>) -> Vec<Change> {
             }
             Entry::Occupied(place) => {
                 if let Some(earlier) = once.get_mut(*place.get()) {
-                    earlier.after = change.after;
+                    *earlier = change.since(earlier.before.take());
                 }
             }
         }
@@ -112,7 +113,7 @@ impl FactStore {
         let encode = |changes: &[Change], nonces: &mut Nonces| -> Result<Vec<Encoded>, StoreError> {
             let one = |change: &Change| {
                 let row = records.live_row(&change.key);
-                let record = match &change.after {
+                let record = match change.after() {
                     Some(after) => Some(records.state(&row, &change.key, after, nonces)?),
                     None => None,
                 };
@@ -247,9 +248,10 @@ impl FactStore {
         }
         self.tally = prepared.tally;
         self.syncer.committed(self.tally.commits);
-        for Indexed { change: Change { key, before, after }, check } in prepared.changes {
-            let after_checked = after.as_deref().map(|after: &State| (after, check));
-            index.change(&key, before.as_deref(), after_checked);
+        for Indexed { change, check } in prepared.changes {
+            let after = change.after().map(|state| After { state, head: change.head(), check });
+            index.change(&change.key, change.before.as_ref(), after);
+            let (key, _, after) = change.into_parts();
             shared.cache.insert(key, after);
         }
         Ok(())

@@ -1,6 +1,6 @@
 //! What is found by other things than a key's name. It is in memory only and built from the states when a store is
 //! opened: so it never disagrees with them after a crash, costs a write no further record, and puts no name of a key
-//! in a file. It takes some 130 bytes for each key, the key among them.
+//! in a file. It takes some 190 bytes for each key, the key among them.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -10,17 +10,23 @@ use std::{
 use crate::{
     causality::Origin,
     clock::Millis,
+    head::{Before, Head},
     key::{FactKey, Pattern},
     state::{Body, Cell, State},
-    store::{ordered::Ordered, record::Check},
+    store::{
+        entry::{Entry, Origins},
+        ordered::Ordered,
+        record::Check,
+    },
 };
 
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default)]
 pub(super) struct Index {
     /// In order.
     keys: Ordered<FactKey>,
     /// Of the same keys: most writes are of keys that are there, and are spared the way through an ordered set.
-    checks: HashMap<FactKey, Check, ahash::RandomState>,
+    entries: HashMap<FactKey, Entry, ahash::RandomState>,
+    origins: Origins,
     /// By the last number that the key's state has seen. Always a key: `None` is a place before all keys to look from.
     written: BTreeMap<Origin, Ordered<(u64, Option<FactKey>)>>,
     ending: Ordered<(Millis, Option<FactKey>)>,
@@ -45,13 +51,32 @@ impl NamespaceSize {
             tombstones: u64::from(cells.iter().any(is_deletion)),
         }
     }
+
+    fn of_before(before: Option<&Before>) -> NamespaceSize {
+        match before {
+            Some(Before::Head(Head { is_deletion, .. })) => {
+                NamespaceSize { facts: u64::from(!is_deletion), tombstones: u64::from(*is_deletion) }
+            }
+            Some(Before::State(state)) => NamespaceSize::of(Some(state)),
+            None => NamespaceSize::default(),
+        }
+    }
+}
+
+/// What a key comes to have.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct After<'a> {
+    pub(super) state: &'a State,
+    pub(super) head: Option<&'a Head>,
+    pub(super) check: Check,
 }
 
 /// Collects what an index is of, to put it in order at once.
 #[derive(Debug, Default)]
 pub(super) struct IndexBuilder {
     keys: Vec<FactKey>,
-    checks: HashMap<FactKey, Check, ahash::RandomState>,
+    entries: HashMap<FactKey, Entry, ahash::RandomState>,
+    origins: Origins,
     written: BTreeMap<Origin, Vec<(u64, Option<FactKey>)>>,
     ending: Vec<(Millis, Option<FactKey>)>,
     sizes: BTreeMap<String, NamespaceSize>,
@@ -61,8 +86,8 @@ impl IndexBuilder {
     /// `count`: about how many keys there will be.
     pub(super) fn for_count(count: u64) -> IndexBuilder {
         let count = usize::try_from(count).unwrap_or(0).min(1 << 24);
-        let checks = HashMap::with_capacity_and_hasher(count, ahash::RandomState::default());
-        IndexBuilder { keys: Vec::with_capacity(count), checks, ..IndexBuilder::default() }
+        let entries = HashMap::with_capacity_and_hasher(count, ahash::RandomState::default());
+        IndexBuilder { keys: Vec::with_capacity(count), entries, ..IndexBuilder::default() }
     }
 
     /// Each key once.
@@ -78,7 +103,8 @@ impl IndexBuilder {
         }
         self.ending.extend(state.ends().into_iter().map(|time| (time, Some(key.clone()))));
         resize(&mut self.sizes, &key, NamespaceSize::default(), NamespaceSize::of(Some(state)));
-        self.checks.insert(key.clone(), check);
+        let entry = Entry::new(check, Head::of(&key, state).as_ref(), &mut self.origins);
+        self.entries.insert(key.clone(), entry);
         self.keys.push(key);
     }
 
@@ -86,7 +112,8 @@ impl IndexBuilder {
         let written = self.written.into_iter().map(|(origin, numbers)| (origin, numbers.into_iter().collect()));
         Index {
             keys: self.keys.into_iter().collect(),
-            checks: self.checks,
+            entries: self.entries,
+            origins: self.origins,
             written: written.collect(),
             ending: self.ending.into_iter().collect(),
             sizes: self.sizes,
@@ -117,7 +144,12 @@ impl Index {
     }
 
     pub(super) fn check(&self, key: &FactKey) -> Option<Check> {
-        self.checks.get(key).copied()
+        self.entries.get(key).map(|entry| entry.check)
+    }
+
+    /// `Some(None)`: the key is there, and its state is read.
+    pub(super) fn head(&self, key: &FactKey) -> Option<Option<Head>> {
+        self.entries.get(key).map(|entry| entry.head(&self.origins))
     }
 
     /// By namespace.
@@ -126,22 +158,27 @@ impl Index {
     }
 
     /// One key's state becomes another.
-    pub(super) fn change(&mut self, key: &FactKey, before: Option<&State>, after: Option<(&State, Check)>) {
-        let sizes = (NamespaceSize::of(before), NamespaceSize::of(after.map(|(state, _)| state)));
-        resize(&mut self.sizes, key, sizes.0, sizes.1);
+    pub(super) fn change(&mut self, key: &FactKey, before: Option<&Before>, after: Option<After<'_>>) {
+        let state = after.map(|after| after.state);
+        resize(&mut self.sizes, key, NamespaceSize::of_before(before), NamespaceSize::of(state));
         if let Some(before) = before {
-            self.leave(key, before, after.map(|(state, _)| state));
+            self.leave(key, before, state);
         }
-        let Some((state, check)) = after else {
+        let Some(After { state, head, check }) = after else {
             self.keys.remove(key);
-            self.checks.remove(key);
+            self.entries.remove(key);
             return;
         };
-        if self.checks.insert(key.clone(), check).is_none() {
-            self.keys.insert(key.clone());
+        let entry = Entry::new(check, head, &mut self.origins);
+        match self.entries.get_mut(key) {
+            Some(own) => *own = entry,
+            None => {
+                self.entries.insert(key.clone(), entry);
+                self.keys.insert(key.clone());
+            }
         }
         for (origin, seq) in state.context().iter() {
-            if before.is_some_and(|before| before.context().get(origin) == seq) {
+            if before.is_some_and(|before| before.seen_of(origin) == seq) {
                 continue;
             }
             match self.written.get_mut(origin) {
@@ -158,8 +195,8 @@ impl Index {
         }
     }
 
-    fn leave(&mut self, key: &FactKey, before: &State, after: Option<&State>) {
-        for (origin, seq) in before.context().iter() {
+    fn leave(&mut self, key: &FactKey, before: &Before, after: Option<&State>) {
+        for (origin, seq) in before.seen() {
             if after.is_some_and(|after| after.context().get(origin) == seq) {
                 continue;
             }
@@ -176,8 +213,8 @@ impl Index {
     }
 
     pub(super) fn renew(&mut self, key: &FactKey, check: Check) {
-        if let Some(old) = self.checks.get_mut(key) {
-            *old = check;
+        if let Some(entry) = self.entries.get_mut(key) {
+            entry.check = check;
         }
     }
 
@@ -214,5 +251,20 @@ impl Index {
         let start = if key.is_some() { Excluded(&at) } else { Included(&at) };
         let from = self.ending.from(start).take_while(|(time, _)| *time <= until);
         from.filter_map(|(time, key)| Some((*time, key.clone()?))).take(limit).collect()
+    }
+}
+
+impl PartialEq for Index {
+    /// Whatever the origins' numbers are.
+    fn eq(&self, other: &Index) -> bool {
+        let same = |(key, entry): (&FactKey, &Entry)| {
+            other.check(key) == Some(entry.check) && other.head(key) == Some(entry.head(&self.origins))
+        };
+        self.entries.len() == other.entries.len()
+            && self.entries.iter().all(same)
+            && self.keys == other.keys
+            && self.written == other.written
+            && self.ending == other.ending
+            && self.sizes == other.sizes
     }
 }

@@ -1,7 +1,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 use proptest::{
-    prelude::{Just, any, prop, prop_assert_eq, prop_oneof, proptest},
+    prelude::{Just, any, prop, prop_assert, prop_assert_eq, prop_oneof, proptest},
     strategy::Strategy as Generator,
 };
 use serde_json::{Value, json};
@@ -10,6 +10,8 @@ use super::*;
 use crate::{
     causality::{Dot, NodeId, Origin},
     clock::{Clock, Hlc, Millis},
+    head::{Before, Head},
+    key::FactKey,
     state::State,
 };
 
@@ -320,6 +322,46 @@ proptest! {
         let all = nodes.iter().fold(State::default(), |all, node| all.join(&node.state).0);
         for node in &nodes {
             prop_assert_eq!(all.context().get(&node.origin), node.seq);
+        }
+    }
+
+    /// A write over a head is what it is over the state, as is all that is told of one.
+    #[test]
+    fn a_head_stands_for_its_state(
+        strategy in strategies(),
+        steps in prop::collection::vec(step(), 1..40),
+        ends_in in prop::option::of(0..20u64),
+        is_delete in any::<bool>(),
+    ) {
+        let key = FactKey::new("a.b").unwrap();
+        let (nodes, _) = run(&strategy, &steps);
+        for mut node in nodes {
+            if let Some(ends_in) = ends_in.filter(|_| strategy.replaces_all()) {
+                let stamp = node.stamp(START, Some(START.plus(ends_in)));
+                node.state = strategy.put(&node.state, "7".into(), &stamp).unwrap();
+            }
+            let Some(head) = Head::of(&key, &node.state) else { continue };
+            let (by_head, by_state) = (Before::Head(head.clone()), Before::State(node.state.clone().into()));
+            prop_assert!(by_head.seen().eq(by_state.seen()) && by_head.ends().eq(by_state.ends()));
+            prop_assert_eq!((by_head.hlc(), by_head.seen_of(&node.origin)), (by_state.hlc(), by_state.seen_of(&node.origin)));
+            for now in [START, START.plus(10), START.plus(30)] {
+                prop_assert_eq!(by_head.is_over(&strategy, now), by_state.is_over(&strategy, now));
+                if !head.is_over(now) {
+                    prop_assert_eq!(head.hash, node.state.digest(key.as_str(), now));
+                }
+                if !strategy.replaces_all() {
+                    continue;
+                }
+                let stamp = node.clone().stamp(now, None);
+                let (over_head, over_state) = if is_delete {
+                    (strategy.delete_over(&head, &stamp), strategy.delete(&node.state, &stamp))
+                } else {
+                    (strategy.put_over(&head, "8".into(), &stamp).unwrap(), strategy.put(&node.state, "8".into(), &stamp).unwrap())
+                };
+                prop_assert_eq!(&over_head, &over_state);
+                prop_assert!(!by_head.has_cells_of(&over_state));
+            }
+            prop_assert!(by_head.has_cells_of(&node.state));
         }
     }
 }

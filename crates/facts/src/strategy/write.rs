@@ -1,8 +1,9 @@
 use std::sync::Arc;
 
 use crate::{
-    causality::Dot,
+    causality::{Dot, VersionVector},
     clock::{Hlc, Millis},
+    head::Head,
     state::{Body, Cell, Part, State},
     strategy::{NotASet, Strategy, set},
 };
@@ -31,9 +32,34 @@ pub enum WriteError {
     IsNoCounter,
     #[error("the number would leave the range of 64-bit integers")]
     CountOverflow,
+    #[error("what the key has decides on what it becomes, and was not read")]
+    NeedsState,
 }
 
 impl Strategy {
+    /// Whether a value, and a deletion, stand for all that the key had: what that was need not be known then.
+    #[must_use]
+    pub fn replaces_all(&self) -> bool {
+        matches!(self, Strategy::Lww | Strategy::DenyWins | Strategy::MultiValue)
+    }
+
+    /// As [`put`](Strategy::put), over a plain state of which the head is known.
+    ///
+    /// # Errors
+    /// [`WriteError`]. [`WriteError::NeedsState`] of a strategy that does not [replace all](Strategy::replaces_all).
+    pub fn put_over(&self, head: &Head, json: Arc<str>, stamp: &Stamp) -> Result<State, WriteError> {
+        if !self.replaces_all() {
+            return Err(WriteError::NeedsState);
+        }
+        Ok(over(head, Body::Value(json), stamp))
+    }
+
+    /// As [`delete`](Strategy::delete), over a plain state of which the head is known.
+    #[must_use]
+    pub fn delete_over(&self, head: &Head, stamp: &Stamp) -> State {
+        over(head, Body::Tombstone, stamp)
+    }
+
     /// The state after a put of JSON text: it replaces all that `state` has, and of a set the elements that changed.
     ///
     /// # Errors
@@ -100,6 +126,13 @@ impl Strategy {
     fn created_at(&self, state: &State, stamp: &Stamp) -> Millis {
         self.shown_since(state, stamp.now).unwrap_or(stamp.now)
     }
+}
+
+/// One cell that has seen and replaces the one there.
+fn over(head: &Head, body: Body, stamp: &Stamp) -> State {
+    let created_at = if head.is_over(stamp.now) { stamp.now } else { head.created_at };
+    let context = VersionVector::from_iter([(head.dot.origin.clone(), head.dot.seq)]);
+    State::new(context, vec![stamp.cell(Part::Whole, body, created_at)])
 }
 
 impl Stamp {

@@ -82,9 +82,9 @@ impl Mirror {
         }
     }
 
-    /// Until it is told the mark, which is written last.
+    /// Until it is told the mark, which is written last, and is the last of what exists.
     fn follow(&mut self, client: &mut Client, mark: &Value) {
-        while self.facts.get("approvals.mark") != Some(mark) {
+        while self.facts.get("approvals.z-mark") != Some(mark) {
             self.hear(client.change().params());
         }
     }
@@ -147,7 +147,7 @@ fn a_subscriber_to_what_exists_misses_nothing_under_writers() {
             .collect();
         writers.into_iter().for_each(|writer| writer.join().unwrap());
         let mut client = running.client(DEPLOY);
-        client.ask("put", &json!({ "key": "approvals.mark", "value": "end" }));
+        client.ask("put", &json!({ "key": "approvals.z-mark", "value": "end" }));
         let facts = all_facts(&mut client);
         let mirrors: Vec<Mirror> = subscribers.into_iter().map(|subscriber| subscriber.join().unwrap()).collect();
         for mirror in &mirrors {
@@ -156,11 +156,11 @@ fn a_subscriber_to_what_exists_misses_nothing_under_writers() {
         // One comes back with its cursor and is told what it missed, and no more.
         let mut mirror = mirrors.into_iter().next().unwrap();
         client.ask("put", &json!({ "key": "approvals.late", "value": 1 }));
-        client.ask("put", &json!({ "key": "approvals.mark", "value": "again" }));
+        client.ask("put", &json!({ "key": "approvals.z-mark", "value": "again" }));
         let mut back = running.client(PREDICATE);
         back.send("s", "subscribe", &json!({ "pattern": "approvals.*", "after": mirror.cursor }));
         let mut told = 0;
-        while mirror.facts["approvals.mark"] != "again" {
+        while mirror.facts["approvals.z-mark"] != "again" {
             mirror.hear(back.change().params());
             told += 1;
         }
@@ -190,7 +190,7 @@ fn a_subscriber_that_does_not_read_is_reset_and_holds_nobody_up() {
         );
     }
     (0..2_000).for_each(|_| assert_eq!(client.frame().event, "result"));
-    client.ask("put", &json!({ "key": "approvals.mark", "value": "end" }));
+    client.ask("put", &json!({ "key": "approvals.z-mark", "value": "end" }));
     let mut mirror = Mirror::default();
     mirror.follow(&mut slow, &json!("end"));
     assert!(mirror.resets > 0);

@@ -56,7 +56,7 @@ pub fn node_config(folder: &Path) -> NodeConfig {
     let store = Settings { room_kept: 0, ..Settings::new(folder.join("facts")) };
     let mut config = NodeConfig::new(store, Config::new(NodeId::new("n1").unwrap()));
     let strategies = [("rate_limits".to_owned(), Strategy::Counter)].into();
-    config.namespaces = Namespaces { strategies, otherwise: Strategy::Lww };
+    config.namespaces = Namespaces { strategies, otherwise: Strategy::Lww, ..Namespaces::default() };
     config
 }
 

@@ -86,7 +86,7 @@ fn commit_of(writes: Vec<Write>, model: &Model, seq: &mut u64) -> Commit {
             Some(after) => states.insert(key_of.clone(), after.clone()),
             None => states.remove(&key_of),
         };
-        commit.changes.push(weir_facts::Change { key: key_of, before, after });
+        commit.changes.push(weir_facts::Change::new(key_of, before.map(Into::into), after));
     }
     commit
 }
@@ -146,7 +146,7 @@ fn a_change_that_does_not_begin_with_what_is_stored_is_refused() {
     let model = Model::default();
     let state = put(None, "v", &stamp("a", 1, None));
     let mut unfitting = model.change(&key("a.b"), Some(state.clone()));
-    unfitting.before = Some(state);
+    unfitting.before = Some(state.into());
     let error = store.commit(Commit { changes: vec![unfitting], ..Commit::default() }).unwrap_err();
     assert_eq!(error.to_string(), "a change of a.b does not begin with what is stored");
     assert_eq!((store.state(&key("a.b")).unwrap(), store.commits()), (None, 0));

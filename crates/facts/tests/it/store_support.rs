@@ -43,7 +43,7 @@ pub struct Model {
 impl Model {
     /// A change of the key from what it is.
     pub fn change(&self, key: &FactKey, after: Option<Arc<State>>) -> Change {
-        Change { key: key.clone(), before: self.states.get(key).cloned(), after }
+        Change::new(key.clone(), self.states.get(key).cloned().map(Into::into), after)
     }
 
     pub fn commit(&mut self, commit: &Commit, lost_max: usize) {
@@ -53,7 +53,7 @@ impl Model {
             cells.drain(..cells.len().saturating_sub(lost_max));
         }
         for change in &commit.changes {
-            match &change.after {
+            match change.after() {
                 Some(after) => {
                     self.states.insert(change.key.clone(), after.clone());
                 }

@@ -1,20 +1,16 @@
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
-use serde_json::Value;
 use toml::Spanned;
 
 use crate::{
     diagnostic::{Mistake, Place},
-    facts::{FactReading, FactSource, FactsUnavailable, check_tokens, json},
+    facts::{FactReading, FactSource, FactValue, FactsUnavailable, check_tokens, json},
 };
 
 /// The facts of an example in `tests.toml`: those it gives, and no others.
 #[derive(Debug, Default)]
 pub(crate) struct ExampleFacts {
-    values: BTreeMap<String, Arc<Value>>,
+    values: BTreeMap<String, FactValue>,
     conflicted: BTreeSet<String>,
     staleness_ms: u64,
 }
@@ -36,7 +32,7 @@ impl ExampleFacts {
             }
         }
         let read = values.iter().map(|(key, value)| match json(value) {
-            Some(value) => Ok((key.get_ref().clone(), Arc::new(value))),
+            Some(value) => Ok((key.get_ref().clone(), value.into())),
             None => Err(Mistake::at(Place::of(text, key.span().start), "a fact is what JSON has: no dates")),
         });
         Ok(ExampleFacts {
@@ -49,7 +45,7 @@ impl ExampleFacts {
 
 impl FactSource for ExampleFacts {
     fn fact(&self, key: &str) -> Result<FactReading, FactsUnavailable> {
-        let value = self.values.get(key).map(Arc::clone);
+        let value = self.values.get(key).cloned();
         Ok(FactReading { version: u64::from(value.is_some()), value, conflicted: self.conflicted.contains(key) })
     }
 

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::{
     facts::{
-        Budget, FactReading, FactSource, FactVersion,
+        Budget, FactReading, FactSource, FactValue, FactVersion,
         declaration::{STATUS, VALUE},
         needs::{CONFLICTED, FactNeed},
         project,
@@ -97,6 +97,11 @@ impl Readings {
         self.0.iter().map(Vec::len).sum::<usize>() <= REMEMBERED_MAX
     }
 
+    /// That it takes to keep them, about.
+    pub fn bytes(&self) -> usize {
+        self.0.iter().flatten().map(|(key, reading)| key.len() + reading.bytes() + 128).sum()
+    }
+
     pub fn versions(&self) -> Arc<[FactVersion]> {
         let all = self.0.iter().flatten();
         let mut versions: Vec<FactVersion> =
@@ -159,10 +164,10 @@ fn members(need: &FactNeed, found: &Found, budget: &mut Budget) -> Result<Vec<(S
                    for the status \"conflicted\"";
         return Err(why.into());
     }
-    let present: Vec<&Value> = found.iter().filter_map(|(_, reading)| reading.value.as_deref()).collect();
+    let present = found.iter().filter_map(|(_, reading)| reading.value.as_ref());
     let mut members = Vec::with_capacity(2 + need.counts.len());
     if need.status {
-        let status = match (conflicted, present.is_empty()) {
+        let status = match (conflicted, present.clone().next().is_none()) {
             (true, _) => CONFLICTED,
             (false, true) => "absent",
             (false, false) => "present",
@@ -173,6 +178,10 @@ fn members(need: &FactNeed, found: &Found, budget: &mut Budget) -> Result<Vec<(S
     if conflicted {
         return Ok(members);
     }
+    if need.value.is_none() && need.counts.is_empty() {
+        return Ok(members);
+    }
+    let present = present.map(FactValue::json).collect::<Result<Vec<&Value>, String>>()?;
     if need.fact.key.is_many() {
         many(need, &present, budget, &mut members)?;
     } else {

@@ -1,4 +1,7 @@
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    sync::{Arc, OnceLock},
+};
 
 use serde_json::Value;
 
@@ -21,12 +24,51 @@ pub trait FactSource: fmt::Debug + Send + Sync {
     fn staleness_ms(&self) -> u64;
 }
 
+/// A fact's value: JSON text, read when a rule looks into it, so that what was decided before costs no reading.
+#[derive(Debug, Clone)]
+pub struct FactValue {
+    text: Arc<str>,
+    json: OnceLock<Option<Arc<Value>>>,
+}
+
+impl FactValue {
+    #[must_use]
+    pub fn from_text(text: Arc<str>) -> FactValue {
+        FactValue { text, json: OnceLock::new() }
+    }
+
+    /// # Errors
+    /// The text is no JSON.
+    pub(crate) fn json(&self) -> Result<&Value, String> {
+        let json = self.json.get_or_init(|| serde_json::from_str(&self.text).map(Arc::new).ok());
+        json.as_deref().ok_or_else(|| "its value is no JSON".to_owned())
+    }
+
+    pub(crate) fn text(&self) -> &Arc<str> {
+        &self.text
+    }
+}
+
+impl From<Value> for FactValue {
+    fn from(value: Value) -> FactValue {
+        let text = value.to_string().into();
+        FactValue { text, json: OnceLock::from(Some(Arc::new(value))) }
+    }
+}
+
+impl PartialEq for FactValue {
+    /// By their texts: two that differ in no more than spaces count as different.
+    fn eq(&self, other: &FactValue) -> bool {
+        Arc::ptr_eq(&self.text, &other.text) || self.text == other.text
+    }
+}
+
 /// A fact as it was at one moment.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct FactReading {
     pub version: u64,
     /// None: absent. Shared, so that a reading costs no copy.
-    pub value: Option<Arc<Value>>,
+    pub value: Option<FactValue>,
     /// Whether it has values that were written without knowledge of each other.
     pub conflicted: bool,
 }
@@ -35,12 +77,12 @@ impl FactReading {
     /// Whether a rule could not tell the two apart. The version alone does not say: a value that is joined from several
     /// writes changes when an older one arrives or ends.
     pub(crate) fn is_same(&self, other: &FactReading) -> bool {
-        let same_value = match (&self.value, &other.value) {
-            (Some(left), Some(right)) => Arc::ptr_eq(left, right) || left == right,
-            (None, None) => true,
-            _ => false,
-        };
-        self.version == other.version && self.conflicted == other.conflicted && same_value
+        self == other
+    }
+
+    /// Bytes of its value's text.
+    pub(crate) fn bytes(&self) -> usize {
+        self.value.as_ref().map_or(0, |value| value.text().len())
     }
 }
 

@@ -38,7 +38,7 @@ impl World {
 
     pub fn put(&mut self, key: &str, value: Value) {
         self.versions += 1;
-        let reading = FactReading { version: self.versions, value: Some(Arc::new(value)), conflicted: false };
+        let reading = FactReading { version: self.versions, value: Some(value.into()), conflicted: false };
         self.facts.insert(key.to_owned(), reading);
     }
 

@@ -9,7 +9,7 @@ use std::{
 
 use serde::Deserialize;
 use toml::Spanned;
-use weir_facts::{Grants, Holder, NamespaceRule, Namespaces, Pattern, Strategy};
+use weir_facts::{Grants, Holder, NamespaceRule, Namespaces, NodeId, Pattern, Strategy};
 
 use crate::failure::Failure;
 
@@ -25,13 +25,16 @@ const DEMO: &str = include_str!("namespaces/demo.toml");
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct Declared {
     pub(super) strategies: BTreeMap<String, Strategy>,
+    /// Of namespaces that not every node may write, those that may.
+    pub(super) nodes: BTreeMap<String, BTreeSet<NodeId>>,
     pub(super) rules: Vec<NamespaceRule>,
 }
 
 impl Declared {
     /// Namespaces that are not named have no writers, and no strategy but the default.
     pub(super) fn namespaces(&self) -> Namespaces {
-        Namespaces { strategies: self.strategies.clone(), otherwise: Strategy::default() }
+        let nodes = self.nodes.clone();
+        Namespaces { strategies: self.strategies.clone(), otherwise: Strategy::default(), nodes }
     }
 
     /// Namespaces that are named, by whatever rule.
@@ -102,6 +105,8 @@ struct NamespaceTable {
     path: Option<Spanned<String>>,
     /// Of `or_set`: the member that tells elements apart.
     id: Option<Spanned<String>>,
+    /// Nodes whose clients may write; left out: those of all.
+    nodes: Option<Vec<Spanned<String>>>,
     #[serde(default)]
     writers: Vec<Spanned<String>>,
     #[serde(default)]
@@ -155,6 +160,10 @@ impl Reading<'_> {
         }
         let Some(strategy) = self.strategy(table) else { return };
         self.declared.strategies.insert(name.clone(), strategy);
+        if let Some(nodes) = &table.nodes {
+            let nodes = self.nodes(nodes);
+            self.declared.nodes.insert(name.clone(), nodes);
+        }
         self.rule(pattern, &table.writers, &table.readers);
     }
 
@@ -210,6 +219,17 @@ impl Reading<'_> {
         self.declared.rules.push(NamespaceRule { pattern, writers, readers });
     }
 
+    fn nodes(&mut self, names: &[Spanned<String>]) -> BTreeSet<NodeId> {
+        let mut nodes = BTreeSet::new();
+        for name in names {
+            match NodeId::new(name.get_ref()) {
+                Ok(node) => drop(nodes.insert(node)),
+                Err(error) => self.mistake(name.span().start, error.to_string()),
+            }
+        }
+        nodes
+    }
+
     fn services(&mut self, names: &[Spanned<String>]) -> BTreeSet<String> {
         for name in names {
             if let Err(error) = Holder::service(name.get_ref()) {
@@ -254,6 +274,26 @@ mod tests {
         );
         let id = Some("user".to_owned());
         check("strategy = \"or_set\"\npath = \"meta.approvers\"\nid = \"user\"", Strategy::OrSet { path, id });
+    }
+
+    #[test]
+    fn a_namespace_may_be_left_to_some_nodes() {
+        use weir_facts::Rules;
+        let text = "[[namespace]]\nname = \"a\"\nnodes = [\"n1\", \"n2\"]\n[[namespace]]\nname = \"b\"\n\
+                    [[namespace]]\nname = \"c\"\nnodes = []\n";
+        let namespaces = parse(text).unwrap().namespaces();
+        let check = |node: &str, namespace: &str, expected: bool| {
+            assert_eq!(namespaces.may_write(&NodeId::new(node).unwrap(), namespace), expected, "{node} {namespace}");
+        };
+        check("n1", "a", true);
+        check("n2", "a", true);
+        check("n3", "a", false);
+        check("n3", "b", true);
+        check("n3", "not-named", true);
+        check("n1", "c", false);
+        let mistakes = parse("[[namespace]]\nname = \"a\"\nnodes = [\"n1\",\n\"n 2\"]\n").unwrap_err();
+        assert_eq!(mistakes.len(), 1);
+        assert!(mistakes[0].line == 4 && mistakes[0].what.contains("`n 2`"), "{mistakes:?}");
     }
 
     #[test]

@@ -1,10 +1,10 @@
 //! What policies and SQL read of the facts.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::collections::BTreeSet;
 
 use weir_facts::{FactKey, Found, Millis, Node, Pattern};
 use weir_pipeline::{FactPage, FactRow, OrgFacts};
-use weir_policy::{FactReading, FactSource, FactsUnavailable};
+use weir_policy::{FactReading, FactSource, FactValue, FactsUnavailable};
 
 /// Keys looked at for one page of a table, and bytes of values after which it ends.
 const PAGE_KEYS: usize = 10_000;
@@ -64,7 +64,8 @@ impl OrgFacts for NodeFacts {
 }
 
 fn reading(found: Found) -> FactReading {
-    FactReading { version: found.version.as_u64(), value: Some(Arc::new(found.value)), conflicted: found.conflicted }
+    let value = Some(FactValue::from_text(found.value.to_string().into()));
+    FactReading { version: found.version.as_u64(), value, conflicted: found.conflicted }
 }
 
 fn row(key: &FactKey, found: &Found) -> FactRow {

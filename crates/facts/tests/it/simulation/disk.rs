@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use weir_facts::{Cell, Commit, FactKey, Memory, Millis, Origin, Pattern, State, Storage};
+use weir_facts::{Before, Cell, Commit, FactKey, Memory, Millis, Origin, Pattern, State, Storage};
 
 /// A disk that can be full, fail, and lose what was not persisted.
 #[derive(Debug)]
@@ -33,6 +33,10 @@ impl Storage for Disk {
 
     fn state(&self, key: &FactKey) -> Result<Option<Arc<State>>, Full> {
         sure(self.memory.state(key))
+    }
+
+    fn before(&self, key: &FactKey) -> Result<Option<Before>, Full> {
+        sure(self.memory.before(key))
     }
 
     fn keys(&self, pattern: &Pattern, after: Option<&FactKey>, limit: usize) -> Result<Vec<FactKey>, Full> {
