@@ -9,7 +9,7 @@ from pathlib import Path
 import duckdb
 from weir_server import program
 
-PARTS = ["start", "lookup", "inserts", "copy_in", "tpch", "gates", "facts", "decisions"]
+PARTS = ["start", "lookup", "inserts", "copy_in", "tpch", "gates", "facts", "replication", "decisions"]
 
 
 def versions():

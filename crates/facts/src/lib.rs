@@ -57,6 +57,6 @@ pub use self::{
     state::{Body, Cell, Part, ReusedDot, State},
     storage::{Change, Commit, Storage},
     store::{Checked, FactStore, Finding, Loss, NamespaceSize, Reader, Rewritten, Settings, StoreError, Syncer},
-    strategy::{Found, NotASet, Stamp, Strategy, View, WriteError},
+    strategy::{Found, NotASet, Shown, Stamp, Strategy, View, WriteError},
     token::{Caller, Grants, Holder, InvalidHolderName, InvalidTokenFile, NamespaceRule, Scope, Tokens, hashed_line},
 };

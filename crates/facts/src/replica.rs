@@ -64,7 +64,7 @@ pub struct Replica<S> {
     seq: u64,
     clock: Clock,
     progress: Progress,
-    /// Whether `progress` is further than its record in the storage.
+    /// Whether `progress` is further than the records in the storage tell.
     progress_moved: bool,
     /// The clock's time in the same record. After a crash the clock goes on from there, and what had ended stays ended.
     recorded_hlc: Hlc,

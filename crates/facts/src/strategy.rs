@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 pub use self::{
     set::NotASet,
-    view::{Found, View},
+    view::{Found, Shown, View},
     write::{Stamp, WriteError},
 };
 

@@ -71,6 +71,10 @@ pub(crate) fn names(facts: &dyn OrgFacts) -> impl Iterator<Item = ObjectName> {
 /// # Errors
 /// `engine_unavailable` when they cannot be told, `program_limit_exceeded` when they are too many.
 pub(crate) fn batches(facts: &dyn OrgFacts, namespace: &str) -> Result<Vec<RecordBatch>> {
+    batches_within(facts, namespace, BYTES_MAX)
+}
+
+fn batches_within(facts: &dyn OrgFacts, namespace: &str, bytes_max: usize) -> Result<Vec<RecordBatch>> {
     let (mut batches, mut after, mut bytes) = (Vec::new(), None, 0);
     loop {
         let page = facts.page(namespace, after.as_deref()).map_err(|unavailable| {
@@ -78,10 +82,10 @@ pub(crate) fn batches(facts: &dyn OrgFacts, namespace: &str) -> Result<Vec<Recor
                 .hint("try again; the status page says how the facts plane is")
         })?;
         bytes += page.rows.iter().map(|row| row.key.len() + row.value.len()).sum::<usize>();
-        if bytes > BYTES_MAX {
+        if bytes > bytes_max {
             let message = format!("table \"{namespace}\" is larger than a statement reads at once");
             return Err(Refusal::new(Code::ProgramLimitExceeded, message)
-                .detail(format!("limit_bytes={BYTES_MAX}"))
+                .detail(format!("limit_bytes={bytes_max}"))
                 .hint("read it in parts by `query` on the data socket"));
         }
         batches.push(batch(&page.rows)?);
@@ -172,5 +176,60 @@ pub(crate) mod testing {
         let batches = batches(&kept, "a").unwrap();
         assert_eq!(batches.iter().map(RecordBatch::num_rows).collect::<Vec<_>>(), [2, 2, 0]);
         assert_eq!(names(&kept).map(|name| name.to_string()).collect::<Vec<_>>(), ["facts.a", "facts.b"]);
+    }
+
+    #[test]
+    fn a_namespace_that_is_too_large_for_a_statement_is_refused_whole() {
+        let kept = Kept(["a.1", "a.2", "a.3", "a.4"].map(|key| (key.to_owned(), "x".repeat(7).into())).into());
+        let check = |bytes_max: usize, expected: Option<Code>| {
+            let read = batches_within(&kept, "a", bytes_max);
+            assert_eq!(read.err().map(|refusal| refusal.code()), expected, "{bytes_max} bytes");
+        };
+        // A key of 3 bytes and a text of 9.
+        check(4 * 12, None);
+        check(4 * 12 - 1, Some(Code::ProgramLimitExceeded));
+    }
+
+    /// Fails after a first page.
+    #[derive(Debug)]
+    struct Failing(Kept);
+
+    impl FactSource for Failing {
+        fn fact(&self, key: &str) -> std::result::Result<FactReading, FactsUnavailable> {
+            self.0.fact(key)
+        }
+
+        fn matching(
+            &self,
+            pattern: &str,
+            limit: usize,
+        ) -> std::result::Result<Vec<(String, FactReading)>, FactsUnavailable> {
+            self.0.matching(pattern, limit)
+        }
+
+        fn staleness_ms(&self) -> u64 {
+            0
+        }
+    }
+
+    impl OrgFacts for Failing {
+        fn namespaces(&self) -> Vec<String> {
+            self.0.namespaces()
+        }
+
+        fn page(&self, namespace: &str, after: Option<&str>) -> std::result::Result<FactPage, FactsUnavailable> {
+            match after {
+                None => self.0.page(namespace, after),
+                Some(_) => Err(FactsUnavailable("the disk is gone".to_owned())),
+            }
+        }
+    }
+
+    #[test]
+    fn facts_that_cannot_be_read_to_the_end_are_no_table() {
+        let kept = Kept(["a.1", "a.2", "a.3"].map(|key| (key.to_owned(), 1.into())).into());
+        let refusal = batches(&Failing(kept), "a").unwrap_err();
+        assert_eq!(refusal.code(), Code::EngineUnavailable);
+        assert!(refusal.message().contains("the disk is gone"), "{refusal:?}");
     }
 }

@@ -356,7 +356,7 @@ impl Writer {
     }
 
     fn value(&self, now: Millis, key: &FactKey) -> Option<i64> {
-        self.replica.get(now, key).ok().flatten().and_then(|found| found.value.as_i64())
+        self.replica.get(now, key).ok().flatten().and_then(|found| found.value.to_value().as_i64())
     }
 
     fn refusal(&self, refused: Refused<StoreError>) -> NodeError {

@@ -5,7 +5,7 @@
 //! hold arbitrary bytes, MessagePack is base64 (RFC 4648, section 4) after a field `data-encoding: msgpack`; as the body
 //! of a POST it is plain, with `Content-Type: application/msgpack`.
 //!
-//! Whole numbers are kept exactly within 64 bits; of a number with a fraction fifteen digits are.
+//! Numbers are kept exactly: whole ones within 64 bits, others as doubles.
 
 use std::borrow::Cow;
 

@@ -4,6 +4,8 @@
 //! are joined by line feeds. Beyond the standard, lines that are no field are taken as more data once data has begun, as
 //! the RFCs spread their JSON over lines; a standard reader would ignore them.
 
+use memchr::memchr2;
+
 use super::{
     encoding::Encoding,
     error::{Part, ProtocolError},
@@ -93,7 +95,7 @@ impl FrameParser {
                 *input = input.strip_prefix(b"\n").unwrap_or(input);
             }
             let whole = *input;
-            let Some(end) = whole.iter().position(|byte| matches!(byte, b'\n' | b'\r')) else {
+            let Some(end) = memchr2(b'\n', b'\r', whole) else {
                 *input = &[];
                 self.keep(whole)?;
                 return Ok(None);

@@ -2,6 +2,7 @@
 
 use std::{borrow::Cow, fmt, ops::Range};
 
+use memchr::memchr2;
 use serde::{
     Deserializer,
     de::{DeserializeSeed, Error, MapAccess, SeqAccess, Visitor},
@@ -14,23 +15,37 @@ const AROUND: usize = 8;
 
 /// Refuses text whose arrays and objects lie too deep in one another; it may be no JSON at all.
 pub(crate) fn check_depth(text: &str) -> Result<(), ProtocolError> {
-    let (mut depth, mut in_string, mut escaped) = (0_usize, false, false);
-    for byte in text.bytes() {
-        match byte {
-            _ if escaped => escaped = false,
-            b'\\' if in_string => escaped = true,
-            b'"' => in_string = !in_string,
-            b'[' | b'{' if !in_string => {
+    let (mut depth, mut rest) = (0_usize, text.as_bytes());
+    while let Some((byte, after)) = rest.split_first() {
+        rest = match byte {
+            b'"' => behind_string(after),
+            b'[' | b'{' => {
                 depth += 1;
                 if depth > DEPTH_MAX {
                     return Err(too_deep());
                 }
+                after
             }
-            b']' | b'}' if !in_string => depth = depth.saturating_sub(1),
-            _ => {}
-        }
+            b']' | b'}' => {
+                depth = depth.saturating_sub(1);
+                after
+            }
+            _ => after,
+        };
     }
     Ok(())
+}
+
+/// What follows a string of which the first quote was read.
+fn behind_string(mut rest: &[u8]) -> &[u8] {
+    loop {
+        let at = memchr2(b'"', b'\\', rest).unwrap_or(rest.len());
+        let is_escape = rest.get(at) == Some(&b'\\');
+        rest = rest.get(at + 1 + usize::from(is_escape)..).unwrap_or_default();
+        if !is_escape {
+            return rest;
+        }
+    }
 }
 
 fn too_deep() -> ProtocolError {

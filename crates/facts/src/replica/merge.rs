@@ -123,7 +123,8 @@ impl<S: Storage> Replica<S> {
             && !self.progress.has(origin, first, last)
         {
             self.progress.note(origin, first, last);
-            self.progress_moved = true;
+            // Of its own writes the commit itself tells how far they are.
+            self.progress_moved |= *origin != self.origin;
             self.changed_at = now;
         }
         for change in &changes {

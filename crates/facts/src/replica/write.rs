@@ -139,7 +139,8 @@ impl<S: Storage> Replica<S> {
     fn stage(&self, now: Millis, writes: &[WriteFact]) -> Result<Staging, Refused<S::Error>> {
         let mut staged: Vec<Staged> = Vec::with_capacity(writes.len());
         let mut places = Vec::with_capacity(writes.len());
-        let mut known: HashMap<&FactKey, usize> = HashMap::with_capacity(writes.len());
+        let mut known: HashMap<&FactKey, usize, ahash::RandomState> =
+            HashMap::with_capacity_and_hasher(writes.len(), ahash::RandomState::default());
         for WriteFact { key, precondition, .. } in writes {
             if !self.rules.may_write(&self.config.node, key.namespace()) {
                 return Err(Refused::Namespace(key.clone()));

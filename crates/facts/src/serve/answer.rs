@@ -79,10 +79,10 @@ fn done(key: FactKey, is_delete: bool, version: Hlc, cursor: Option<Cursor>) -> 
 }
 
 pub(super) fn entry(key: FactKey, found: Found) -> Result<protocol::Entry, ProtocolError> {
-    let value = serde_json::value::to_raw_value(&found.value).map_err(|_| ProtocolError::Internal)?;
+    let value = Json::of_text(found.value.text().into_owned())?;
     Ok(protocol::Entry {
         key,
-        value: Json::Text(value),
+        value,
         version: found.version,
         updated_at: found.version.millis(),
         expires_at: found.expires_at,

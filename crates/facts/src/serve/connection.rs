@@ -31,7 +31,9 @@ use crate::{
     },
 };
 
+/// What is read at once, at first and at most: more while a client fills it, as large batches do.
 const INPUT_BYTES: usize = 8 << 10;
+const INPUT_BYTES_MAX: usize = 64 << 10;
 
 /// Bytes that every request in flight counts for, beside its own and those of its answer.
 const REQUEST_BYTES: usize = 1 << 10;
@@ -134,21 +136,34 @@ pub(super) struct Ended;
 impl Input {
     async fn run<R: AsyncRead + Unpin>(mut self, mut reader: R) {
         let mut buffer = vec![0; INPUT_BYTES];
-        let mut stopping = self.serving.is_stopping.subscribe();
-        let broken = Arc::clone(&self.broken);
+        let (mut stopping, broken) = (self.serving.is_stopping.subscribe(), Arc::clone(&self.broken));
+        let (stopped, broke) = (stopping.wait_for(|is_stopping| *is_stopping), broken.notified());
+        tokio::pin!(stopped, broke);
         let mut look_at = Instant::now() + LOOK_EVERY;
+        let alarm = sleep_until(look_at);
+        tokio::pin!(alarm);
         loop {
-            let (deadline, listens) = (self.deadline, !self.subscriptions.is_empty());
+            // As a rule what is due moves away with every message. The alarm follows when it goes off.
+            let due = self.due(look_at);
+            if let Some(due) = due.filter(|due| *due < alarm.deadline()) {
+                alarm.as_mut().reset(due);
+            }
             let read = tokio::select! {
                 read = reader.read(&mut buffer) => read.unwrap_or(0),
-                _ = stopping.wait_for(|is_stopping| *is_stopping) => return,
-                () = broken.notified() => return,
-                () = sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => return,
-                () = sleep_until(look_at), if listens => {
-                    if !self.may_listen() {
+                _ = &mut stopped => return,
+                () = &mut broke => return,
+                () = &mut alarm, if due.is_some() => {
+                    let now = Instant::now();
+                    if self.deadline.is_some_and(|deadline| deadline <= now) {
                         return;
                     }
-                    look_at = Instant::now() + LOOK_EVERY;
+                    if !self.subscriptions.is_empty() && look_at <= now {
+                        if !self.may_listen() {
+                            return;
+                        }
+                        look_at = now + LOOK_EVERY;
+                    }
+                    alarm.as_mut().reset(self.due(look_at).unwrap_or(now + LOOK_EVERY));
                     continue;
                 }
             };
@@ -156,7 +171,18 @@ impl Input {
             if read == 0 || self.take(input).await.is_err() {
                 return;
             }
+            if read == buffer.len() && read < INPUT_BYTES_MAX {
+                buffer.resize(INPUT_BYTES_MAX, 0);
+            } else if read < INPUT_BYTES && buffer.len() > INPUT_BYTES {
+                buffer = vec![0; INPUT_BYTES];
+            }
         }
+    }
+
+    /// When something is to be looked at next: the client's deadline, or whether it may still listen.
+    fn due(&self, look_at: Instant) -> Option<Instant> {
+        let look_at = (!self.subscriptions.is_empty()).then_some(look_at);
+        self.deadline.into_iter().chain(look_at).min()
     }
 
     /// Whether the client may still all that it subscribed to.

@@ -104,5 +104,5 @@ impl Notices {
 fn with_value(notice: ChangeNotice, found: Option<Found>) -> ChangeNotice {
     let Some(Found { value, expires_at, .. }) = found else { return notice };
     let expires_at: Option<Millis> = expires_at;
-    ChangeNotice { value: Some(Json::Value(value)), expires_at, ..notice }
+    ChangeNotice { value: Json::of_text(value.text().into_owned()).ok(), expires_at, ..notice }
 }

@@ -76,6 +76,8 @@ impl<W: AsyncWrite + Unpin> Output<W> {
         let mut items = Vec::new();
         let mut out = Vec::new();
         let mut silent_since = Instant::now();
+        let alarm = sleep_until(silent_since + self.keep_alive);
+        tokio::pin!(alarm);
         loop {
             tokio::select! {
                 biased;
@@ -88,10 +90,17 @@ impl<W: AsyncWrite + Unpin> Output<W> {
                     self.write_items(&mut items, &mut out).await?;
                 }
                 Some(bytes) = self.news.recv() => self.write(&bytes).await?,
-                () = sleep_until(silent_since + self.keep_alive) => {
+                () = &mut alarm => {
+                    // It was set when the last words before these were written.
+                    let due = silent_since + self.keep_alive;
+                    if Instant::now() < due {
+                        alarm.as_mut().reset(due);
+                        continue;
+                    }
                     if self.is_stream.load(Ordering::Relaxed) {
                         self.write(KEEP_ALIVE).await?;
                     }
+                    alarm.as_mut().reset(Instant::now() + self.keep_alive);
                 }
             }
             silent_since = Instant::now();

@@ -100,6 +100,9 @@ impl Serving {
 }
 
 fn fits(fact: &Fact, query: &Query) -> bool {
-    let member = |name: &String| if let Value::Object(members) = &fact.found.value { members.get(name) } else { None };
-    query.filter.iter().all(|(name, wanted)| member(name) == Some(wanted))
+    if query.filter.is_empty() {
+        return true;
+    }
+    let Value::Object(members) = fact.found.value.to_value() else { return false };
+    query.filter.iter().all(|(name, wanted)| members.get(name) == Some(wanted))
 }

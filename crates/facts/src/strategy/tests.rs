@@ -60,7 +60,7 @@ impl Node {
     }
 
     fn value(&self) -> Option<Value> {
-        self.strategy.view(&self.state, START).map(|found| found.value)
+        self.strategy.view(&self.state, START).map(|found| found.value.to_value())
     }
 }
 

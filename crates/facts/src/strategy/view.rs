@@ -1,3 +1,5 @@
+use std::{borrow::Cow, fmt, sync::Arc};
+
 use serde_json::Value;
 
 use crate::{
@@ -10,7 +12,7 @@ use crate::{
 #[derive(Debug, Clone, PartialEq)]
 pub struct Found {
     /// Of a namespace that keeps several values, an array of them when there are several.
-    pub value: Value,
+    pub value: Shown,
     /// Grows with every change of the key on a node.
     pub version: Hlc,
     pub created_at: Millis,
@@ -21,6 +23,72 @@ pub struct Found {
 
 /// `None`: nothing was written, or it was deleted or is over.
 pub type View = Option<Found>;
+
+/// A value as readers get it. It is JSON text without line ends, which most of them pass on unread.
+#[derive(Debug, Clone)]
+pub enum Shown {
+    /// As it was written.
+    Text(Arc<str>),
+    /// Put together.
+    Made(Value),
+}
+
+impl Shown {
+    fn of(cell: &Cell) -> Option<Shown> {
+        let Body::Value(json) = &cell.body else { return None };
+        // Clients' values have none; what another program writes may.
+        if json.bytes().any(|byte| matches!(byte, b'\n' | b'\r')) {
+            return serde_json::from_str(json).ok().map(Shown::Made);
+        }
+        Some(Shown::Text(Arc::clone(json)))
+    }
+
+    #[must_use]
+    pub fn text(&self) -> Cow<'_, str> {
+        match self {
+            Shown::Text(text) => Cow::Borrowed(text),
+            Shown::Made(value) => Cow::Owned(value.to_string()),
+        }
+    }
+
+    #[must_use]
+    pub fn into_text(self) -> Arc<str> {
+        match self {
+            Shown::Text(text) => text,
+            Shown::Made(value) => value.to_string().into(),
+        }
+    }
+
+    /// Null for what is no JSON, which nothing is that was written through a replica.
+    #[must_use]
+    pub fn to_value(&self) -> Value {
+        match self {
+            Shown::Text(text) => serde_json::from_str(text).unwrap_or_default(),
+            Shown::Made(value) => value.clone(),
+        }
+    }
+}
+
+impl fmt::Display for Shown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text())
+    }
+}
+
+impl PartialEq for Shown {
+    fn eq(&self, other: &Shown) -> bool {
+        match (self, other) {
+            (Shown::Text(own), Shown::Text(other)) if own == other => true,
+            _ => self.to_value() == other.to_value(),
+        }
+    }
+}
+
+impl PartialEq<Value> for Shown {
+    fn eq(&self, other: &Value) -> bool {
+        self.to_value() == *other
+    }
+}
 
 impl Cell {
     /// Whether it counts as deleted.
@@ -75,7 +143,7 @@ impl Strategy {
     #[must_use]
     pub fn view(&self, state: &State, now: Millis) -> View {
         let holding = || state.cells().iter().filter(|cell| !cell.is_over(now));
-        let (value, cells): (Value, Vec<&Cell>) = match self {
+        let (value, cells): (Shown, Vec<&Cell>) = match self {
             Strategy::Lww => latest(state, now)?,
             // A deletion was not replaced by anyone who saw it, so it stands.
             Strategy::DenyWins if state.cells().iter().any(|cell| cell.body == Body::Tombstone) => return None,
@@ -102,22 +170,22 @@ impl Strategy {
 }
 
 /// The cell that succeeds all others; when that is over, the key is, as the older ones were replaced by it.
-fn latest(state: &State, now: Millis) -> Option<(Value, Vec<&Cell>)> {
+fn latest(state: &State, now: Millis) -> Option<(Shown, Vec<&Cell>)> {
     let cell = state.cells().iter().max_by(|a, b| a.succession(b)).filter(|cell| !cell.is_over(now))?;
-    Some((value_of(cell)?, vec![cell]))
+    Some((Shown::of(cell)?, vec![cell]))
 }
 
-fn several(cells: Vec<&Cell>) -> Option<(Value, Vec<&Cell>)> {
+fn several(cells: Vec<&Cell>) -> Option<(Shown, Vec<&Cell>)> {
     let value = match cells.as_slice() {
         [] => return None,
-        [one] => value_of(one)?,
+        [one] => Shown::of(one)?,
         // By dot, so in the same order everywhere.
-        many => Value::Array(many.iter().filter_map(|cell| value_of(cell)).collect()),
+        many => Shown::Made(many.iter().filter_map(|cell| value_of(cell)).collect()),
     };
     Some((value, cells))
 }
 
-fn set_of<'a>(wholes: Vec<&'a Cell>, elements: Vec<&'a Cell>, path: &[String]) -> Option<(Value, Vec<&'a Cell>)> {
+fn set_of<'a>(wholes: Vec<&'a Cell>, elements: Vec<&'a Cell>, path: &[String]) -> Option<(Shown, Vec<&'a Cell>)> {
     // Of two cells of one element, added without knowing of each other, the later counts.
     let mut chosen: Vec<&Cell> = Vec::with_capacity(elements.len());
     for cell in elements {
@@ -133,18 +201,18 @@ fn set_of<'a>(wholes: Vec<&'a Cell>, elements: Vec<&'a Cell>, path: &[String]) -
     }
     chosen.sort_by(|a, b| a.hlc.cmp(&b.hlc).then_with(|| a.part.cmp(&b.part)));
     let texts: Vec<&str> = chosen.iter().filter_map(|cell| json_of(cell)).collect();
-    let value = set::put_together(whole.and_then(json_of), path, &texts);
+    let value = Shown::Made(set::put_together(whole.and_then(json_of), path, &texts));
     Some((value, whole.into_iter().chain(chosen).collect()))
 }
 
-fn total(cells: Vec<&Cell>) -> Option<(Value, Vec<&Cell>)> {
+fn total(cells: Vec<&Cell>) -> Option<(Shown, Vec<&Cell>)> {
     let share = |cell: &&Cell| match cell.body {
         Body::Count { added, taken } => Some(i128::from(added) - i128::from(taken)),
         _ => None,
     };
     let sum: i128 = cells.iter().filter_map(share).sum();
     let bounded = i64::try_from(sum).unwrap_or(if sum < 0 { i64::MIN } else { i64::MAX });
-    (!cells.is_empty()).then(|| (Value::from(bounded), cells))
+    (!cells.is_empty()).then(|| (Shown::Made(bounded.into()), cells))
 }
 
 fn json_of(cell: &Cell) -> Option<&str> {

@@ -330,15 +330,13 @@ fn no_bytes_confuse_a_connection() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2_000))]
 
-    /// A value is the same however often it is written, read and written again; of a fraction, fifteen digits are.
+    /// A value is the same however often it is written, read and written again.
     #[test]
     fn values_stay_what_they_are(
-        digits in -999_999_999_999_999..=999_999_999_999_999_i64,
-        places in 0..=15_u32,
+        number in any::<f64>().prop_filter("JSON has no others", |number| number.is_finite()),
         whole in any::<i64>(),
         text in any::<String>(),
     ) {
-        let number: f64 = format!("{digits}e-{places}").parse().unwrap();
         let number = serde_json::json!([number, whole]);
         let value = serde_json::json!({ "number": number, "text": [text, null, { "": true }] });
         let request = serde_json::json!({ "method": "put", "params": { "key": "a.b", "value": value } }).to_string();

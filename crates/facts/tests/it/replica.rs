@@ -278,7 +278,7 @@ fn what_a_node_counted_while_it_was_away_comes_after_what_was_collected() {
     wait(&mut a, &mut b, &mut now);
     for replica in [&a, &b] {
         let found = replica.get(now, &FactKey::new("k.x").unwrap()).unwrap().unwrap();
-        assert_eq!(found.value, 7);
+        assert_eq!(found.value, serde_json::json!(7));
         assert!(found.version > version, "{} after {version}", found.version);
     }
 }

@@ -25,7 +25,8 @@ impl Evaluator for TwoApprovers {
         let key = FactKey::new(&format!("approvals.{resource}"))
             .map_err(|error| EvaluateError::Context(error.to_string()))?;
         let found = self.node.get(&key).map_err(|error| EvaluateError::Failed(error.to_string()))?;
-        let approvers = found.and_then(|found| found.value["approvers"].as_array().map(Vec::len)).unwrap_or(0);
+        let approvers =
+            found.and_then(|found| found.value.to_value()["approvers"].as_array().map(Vec::len)).unwrap_or(0);
         let app = question.app.unwrap_or("anyone");
         let policy_root = self.policies.borrow().root.clone();
         Ok(Verdict { is_allowed: approvers >= 2, reason: format!("{approvers} approved for {app}"), policy_root })

@@ -105,6 +105,70 @@ fn an_approval_flips_the_answer() {
 }
 
 #[test]
+fn who_asks_again_is_told_what_is_so_now() {
+    let policy = compiled();
+    let mut world = World::with(&[("approvals.d1", approvals(&["alice", "bob"]))]);
+    let (request, other) = (json!({"deployment_id": "d1", "by": [1]}), json!({"deployment_id": "d2", "by": [1]}));
+    let check = |world: &World, resource: &Value, request: &Value, app: &str, expected: &str| {
+        let question = Evaluation { app, ..ask("prod.deploy", resource, request, world) };
+        // The second time as it is remembered.
+        for _ in 0..2 {
+            let answer = policy.evaluate(&question);
+            assert_eq!(show(&answer), expected);
+            assert!(answer.unwrap().reason.contains(&format!("for app `{app}`")));
+        }
+    };
+    check(&world, &json!("x"), &request, "ci", "allow two");
+    check(&world, &json!("x"), &other, "ci", "deny");
+    check(&world, &json!("y"), &request, "web", "allow two");
+    let asked = world.times_asked();
+    check(&world, &json!("x"), &request, "ci", "allow two");
+    assert_eq!(world.times_asked(), asked + 2, "facts are read each time");
+    // The version stays when an older write arrives, and when a fact ends.
+    world.join("approvals.d1", approvals(&["alice"]));
+    check(&world, &json!("x"), &request, "ci", "deny");
+    world.join("approvals.d1", approvals(&["alice", "bob"]));
+    check(&world, &json!("x"), &request, "ci", "allow two");
+    world.copy("approvals.d1");
+    check(&world, &json!("x"), &request, "ci", "allow two");
+    world.end("approvals.d1");
+    check(&world, &json!("x"), &request, "ci", "deny");
+    world.put("approvals.d1", approvals(&["alice", "bob"]));
+    world.conflict("approvals.d1", true);
+    check(&world, &json!("x"), &request, "ci", "deny two");
+}
+
+#[test]
+fn what_is_remembered_ends_with_the_hour_that_rules_ask_for() {
+    let (policy, world, request) = (compiled(), World::default(), json!({"size": 1}));
+    let check = |hours: i64, expected: &str| {
+        let now_unix_ms = WEDNESDAY_NOON_MS + hours * 3_600_000;
+        let question = Evaluation { now_unix_ms, ..ask("asks", &Value::Null, &request, &world) };
+        assert_eq!(show(&policy.evaluate(&question)), expected, "{hours} hours later");
+    };
+    check(0, "allow size");
+    check(1, "deny");
+    check(0, "allow size");
+    check(24, "allow size");
+}
+
+#[test]
+fn staleness_and_outages_are_not_remembered_away() {
+    let (policy, request) = (compiled(), json!({"deployment_id": "d1"}));
+    let mut world = World::with(&[("approvals.d1", approvals(&["alice", "bob"]))]);
+    let resource = json!("x");
+    let within = |world: &World, max_staleness_ms: Option<u64>| {
+        show(&policy.evaluate(&Evaluation { max_staleness_ms, ..ask("prod.deploy", &resource, &request, world) }))
+    };
+    assert_eq!(within(&world, None), "allow two");
+    world.staleness_ms = 7;
+    assert_eq!(within(&world, Some(6)), "stale: 7 of 6");
+    let answer = policy.evaluate(&ask("prod.deploy", &resource, &request, &world)).unwrap();
+    assert_eq!((answer.allowed, answer.staleness_ms), (true, Some(7)));
+    assert_eq!(within(&World::down(), None), "unavailable: fact `deployment` (approvals.d1): the store is closed");
+}
+
+#[test]
 fn answers_say_why_and_on_what() {
     let policy = compiled();
     let world = World::with(&[("approvals.d1", approvals(&["alice", "bob"]))]);

@@ -2,18 +2,17 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::atomic::{AtomicU64, Ordering},
 };
 
 use serde_json::Value;
-use weir_policy::{FactReading, FactSource, FactsUnavailable};
+use weir_policy::{FactReading, FactSource, FactValue, FactsUnavailable};
 
 #[derive(Debug, Default)]
 pub struct World {
     facts: BTreeMap<String, FactReading>,
+    /// The values that were put.
+    texts: BTreeMap<String, String>,
     versions: u64,
     pub staleness_ms: u64,
     /// Whether it answers at all.
@@ -38,19 +37,21 @@ impl World {
 
     pub fn put(&mut self, key: &str, value: Value) {
         self.versions += 1;
+        self.texts.insert(key.to_owned(), value.to_string());
         let reading = FactReading { version: self.versions, value: Some(value.into()), conflicted: false };
         self.facts.insert(key.to_owned(), reading);
     }
 
     /// Changes a value as a late write does that is older than what is there: the version stays.
     pub fn join(&mut self, key: &str, value: Value) {
-        self.facts.get_mut(key).unwrap().value = Some(Arc::new(value));
+        self.texts.insert(key.to_owned(), value.to_string());
+        self.facts.get_mut(key).unwrap().value = Some(value.into());
     }
 
     /// The same value, in another place of memory.
     pub fn copy(&mut self, key: &str) {
-        let value = self.facts[key].value.clone().unwrap();
-        self.join(key, value.as_ref().clone());
+        let text = self.texts[key].as_str().into();
+        self.facts.get_mut(key).unwrap().value = Some(FactValue::from_text(text));
     }
 
     pub fn delete(&mut self, key: &str) {

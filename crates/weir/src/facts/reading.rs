@@ -64,7 +64,7 @@ impl OrgFacts for NodeFacts {
 }
 
 fn reading(found: Found) -> FactReading {
-    let value = Some(FactValue::from_text(found.value.to_string().into()));
+    let value = Some(FactValue::from_text(found.value.into_text()));
     FactReading { version: found.version.as_u64(), value, conflicted: found.conflicted }
 }
 

@@ -119,7 +119,7 @@ pub(super) fn batch<'a, T: Deserialize<'a>>(params: &mut Params<'a>, name: &str)
 
 /// In what order two writes of one key would count, nobody said; so there is only one.
 fn refuse_twice<'a>(name: &str, keys: impl Iterator<Item = &'a FactKey>) -> Result<(), ProtocolError> {
-    let mut seen = HashSet::new();
+    let mut seen: HashSet<&FactKey, ahash::RandomState> = HashSet::default();
     for (index, key) in keys.enumerate() {
         if !seen.insert(key) {
             return Err(ProtocolError::field(format!("{name}[{index}].key"), "is there twice; send each key once"));

@@ -139,7 +139,7 @@ impl World {
                 let told = subscriber.shown.get(key);
                 let strategy = self.rules.strategy(key.namespace());
                 let told = told.and_then(|state| strategy.view(state, self.common_time()));
-                let (view, told) = (view.map(|found| found.value), told.map(|found| found.value));
+                let (view, told) = (view.map(|found| found.value.to_value()), told.map(|found| found.value.to_value()));
                 assert_eq!(view, told, "I6: {key} is not what a subscriber was told: {subscriber:?}");
                 assert_eq!(subscriber.shown.contains_key(key), view.is_some(), "I6: {key}: its end was not told");
             }
@@ -179,7 +179,7 @@ impl World {
         let Some(core) = &self.nodes[at].core else { return };
         let pair = self.random.below(3);
         let halves = ["a", "b"].map(|half| FactKey::new(&format!("pair.{pair}.{half}")).unwrap());
-        let [a, b] = halves.map(|half| core.get(clock, &half).unwrap_or_default().map(|found| found.value));
+        let [a, b] = halves.map(|half| core.get(clock, &half).unwrap_or_default().map(|found| found.value.to_value()));
         assert!(!is_sound || a == b, "a batch shows in part on n{at}: {a:?}, {b:?}");
         let keys = core.storage().keys(&Pattern::Every, None, usize::MAX).unwrap();
         if keys.is_empty() {

@@ -205,7 +205,7 @@ fn judge_count(now: u64, key: &FactKey, records: &[&Record], found: Option<&Foun
         }
     };
     let (least, most) = records.iter().map(bounds).fold((0, 0), |sum, next| (sum.0 + next.0, sum.1 + next.1));
-    let count = found.map_or(0, |found| found.value.as_i64().unwrap());
+    let count = found.map_or(0, |found| found.value.to_value().as_i64().unwrap());
     assert!((least..=most).contains(&count), "I2: {key} counts {count}, not {least} to {most}");
 }
 
@@ -246,7 +246,8 @@ fn settle(records: Vec<Record>, elements: impl Fn(&FactKey) -> BTreeSet<u64>) ->
 }
 
 pub fn elements_of(found: Option<&Found>) -> BTreeSet<u64> {
-    let members = found.and_then(|found| found.value.get("members")).and_then(serde_json::Value::as_array);
+    let members = found.and_then(|found| found.value.to_value().get("members").cloned());
+    let members = members.as_ref().and_then(serde_json::Value::as_array);
     members.into_iter().flatten().filter_map(serde_json::Value::as_u64).collect()
 }
 
