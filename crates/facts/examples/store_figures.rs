@@ -104,6 +104,39 @@ impl Dice {
     }
 }
 
+/// Numbers of which some come much oftener than others, as keys do: Zipf's law with an exponent of 0.99, made as YCSB makes
+/// it (Gray et al., "Quickly generating billion-record synthetic databases", 1994), and scattered over all.
+struct Zipf {
+    dice: Dice,
+    bound: u64,
+    zeta: f64,
+    eta: f64,
+}
+
+impl Zipf {
+    const THETA: f64 = 0.99;
+
+    fn below(bound: u64) -> Zipf {
+        let zeta = |count: u64| (1..=count).map(|rank| (rank as f64).powf(-Zipf::THETA)).sum::<f64>();
+        let all = zeta(bound);
+        let eta = (1.0 - (2.0 / bound as f64).powf(1.0 - Zipf::THETA)) / (1.0 - zeta(2) / all);
+        Zipf { dice: Dice(5), bound, zeta: all, eta }
+    }
+
+    fn next(&mut self) -> u64 {
+        let part = self.dice.below(1 << 31) as f64 / (1_u64 << 31) as f64;
+        let scaled = part * self.zeta;
+        let rank = if scaled < 1.0 {
+            0
+        } else if scaled < 1.0 + 0.5_f64.powf(Zipf::THETA) {
+            1
+        } else {
+            (self.bound as f64 * (self.eta * part - self.eta + 1.0).powf(1.0 / (1.0 - Zipf::THETA))) as u64
+        };
+        rank.min(self.bound - 1).wrapping_mul(0x9e37_79b9_7f4a_7c15) % self.bound
+    }
+}
+
 fn fill(store: &mut FactStore, origin: &Origin, facts: u64) {
     let mut spent = Spent::default();
     for from in (0..facts).step_by(BATCH as usize) {
@@ -247,22 +280,24 @@ fn clients(store: &mut FactStore, origin: &Origin, facts: u64, clients: u64) {
 }
 
 fn read(reader: &Reader, facts: u64) {
-    let mut dice = Dice(3);
-    let mut timed = |count: usize, bound: u64| {
+    let timed = |count: usize, next: &mut dyn FnMut() -> u64| {
         let mut times = Vec::with_capacity(count);
         for _ in 0..count {
-            let key = key(dice.below(bound));
+            let key = key(next());
             let began = Instant::now();
             assert!(reader.state(&key).unwrap().is_some());
             times.push(began.elapsed());
         }
         percentiles(times)
     };
+    let (mut dice, mut zipf) = (Dice(3), Zipf::below(facts));
     let hot = 1_000.min(facts);
-    timed(20_000, hot);
-    say("get, of 1,000 hot facts", timed(50_000, hot));
-    say("get, of all facts alike", timed(50_000, facts));
-    say("get, of one tenth of them", timed(50_000, (facts / 10).max(1)));
+    timed(20_000, &mut || dice.below(hot));
+    say("get, of 1,000 hot facts", timed(50_000, &mut || dice.below(hot)));
+    say("get, of all facts alike", timed(50_000, &mut || dice.below(facts)));
+    timed(50_000, &mut || zipf.next());
+    say("get, of all facts by Zipf's law", timed(50_000, &mut || zipf.next()));
+    say("get, of one tenth of them", timed(50_000, &mut || dice.below((facts / 10).max(1))));
     say("resident after reading", format!("{:.1} MB", resident_mb()));
 }
 

@@ -14,12 +14,13 @@ use std::{
     time::Instant,
 };
 
-use serde_json::{Value, json};
+use serde_json::json;
 use weir_model::{
     Action, Attributes, ClientAddress, CredentialId, CredentialKind, Identity, ObjectName, OrgName, Principal,
 };
 use weir_policy::{
-    Evaluation, FactReading, FactSource, FactsUnavailable, Policy, Request, RequestContext, Source, Validity, compile,
+    Evaluation, FactReading, FactSource, FactValue, FactsUnavailable, Policy, Request, RequestContext, Source,
+    Validity, compile,
 };
 
 const NAMES: &str = r#"
@@ -53,7 +54,7 @@ const REQUEST: &str = "permit (principal, action, resource) when { context.reque
 /// One value under every key; its version grows when it is told to.
 #[derive(Debug)]
 struct Facts {
-    value: Arc<Value>,
+    value: Arc<str>,
     version: AtomicU64,
     changes: bool,
 }
@@ -61,7 +62,7 @@ struct Facts {
 impl FactSource for Facts {
     fn fact(&self, _key: &str) -> Result<FactReading, FactsUnavailable> {
         let version = self.version.fetch_add(u64::from(self.changes), Ordering::Relaxed);
-        Ok(FactReading { version, value: Some(Arc::clone(&self.value)), conflicted: false })
+        Ok(FactReading { version, value: Some(FactValue::from_text(Arc::clone(&self.value))), conflicted: false })
     }
 
     fn matching(&self, _pattern: &str, _limit: usize) -> Result<Vec<(String, FactReading)>, FactsUnavailable> {
@@ -116,14 +117,16 @@ fn main() -> Result<(), Box<dyn Error>> {
             expires_at: None,
         })
         .map_err(|refusal| refusal.message().to_owned())?;
-    let value = Arc::new(json!({
+    let value: Arc<str> = json!({
         "deployment_id": "deploy-123",
         "approvers": [
             {"user": "alice", "role": "senior_engineer", "timestamp": 1_698_765_000},
             {"user": "bob", "role": "senior_engineer", "timestamp": 1_698_765_100},
         ],
         "groups": ["engineering", "senior-engineers"],
-    }));
+    })
+    .to_string()
+    .into();
     let facts = |changes: bool| Facts { value: Arc::clone(&value), version: AtomicU64::new(1), changes };
     statements(&policy, &principal, &facts(false), &facts(true))?;
     questions(&policy, &facts(true));
