@@ -1,10 +1,11 @@
 //! What the writer is asked for.
 
-use std::{fmt, time::Instant};
+use std::{fmt, sync::Arc, time::Instant};
 
 use tokio::sync::oneshot;
 
 use super::{
+    Seen,
     hub::Listening,
     replication::{Repaired, Replication},
 };
@@ -47,8 +48,8 @@ impl Work {
 pub struct Applied {
     /// The new versions, or why an entry was not written, in the order of the work.
     pub outcomes: Vec<Result<Hlc, Refused<StoreError>>>,
-    /// After which a reader sees all that was written; `None` when nothing was.
-    pub cursor: Option<Cursor>,
+    /// By readers after whom all that was written shows; `None` when nothing was. Requests of one commit share it.
+    pub seen: Option<Arc<Seen>>,
     /// Of [`Work::Count`], the number afterwards.
     pub count: Option<i64>,
 }
@@ -137,6 +138,11 @@ pub(super) struct CaughtUp {
 }
 
 impl Command {
+    /// Whether it may be answered before the disk has done anything.
+    pub(super) fn is_hasty(&self) -> bool {
+        !matches!(self, Command::Write(Job { ack: Ack::Durable | Ack::Replicated(_), .. }))
+    }
+
     pub(super) fn refuse(self, error: NodeError) {
         match self {
             Command::Write(job) => (job.done)(Err(error)),

@@ -14,6 +14,10 @@ use crate::{causality::NodeId, node::hub::ListenerId, replica::PersistMark, stor
 
 /// Messages of other nodes that are taken at once, so that clients do not wait long behind them.
 const MESSAGES_AT_ONCE: usize = 64;
+/// So many requests, or bytes of them, are worth a commit while the disk is busy with an earlier one. Fewer wait for it:
+/// they are acknowledged no sooner by a commit of their own, and it has its cost.
+const GATHERED_REQUESTS: usize = 32;
+const GATHERED_BYTES: usize = 16 << 10;
 /// What room is counted in.
 const ROOM_UNIT: usize = 1 << 10;
 
@@ -38,11 +42,24 @@ pub(super) struct Mailbox {
 struct Inside {
     commands: VecDeque<(Command, usize)>,
     bytes: usize,
+    /// Of the commands, those that wait for no disk.
+    hasty: usize,
+    /// Whether the writer waits for more than one request.
+    gathers: bool,
     messages: VecDeque<Delivered>,
     persisted: Option<Persisted>,
     /// Subscribers that are gone. As many as there were at most.
     gone: Vec<ListenerId>,
     is_closed: bool,
+}
+
+impl Inside {
+    /// Whether there is something for the writer.
+    fn is_due(&self) -> bool {
+        let gathered = self.commands.len() >= GATHERED_REQUESTS || self.bytes >= GATHERED_BYTES;
+        let has_commands = !self.commands.is_empty() && (!self.gathers || self.hasty > 0 || gathered);
+        has_commands || !self.messages.is_empty() || self.persisted.is_some() || self.is_closed
+    }
 }
 
 /// A persist that ended.
@@ -93,9 +110,13 @@ impl Mailbox {
             NodeError::Overloaded
         } else {
             inside.bytes = inside.bytes.saturating_add(bytes);
+            inside.hasty += usize::from(command.is_hasty());
             inside.commands.push_back((command, bytes));
+            let is_due = inside.is_due();
             drop(inside);
-            self.wake.notify_one();
+            if is_due {
+                self.wake.notify_one();
+            }
             return;
         };
         drop(inside);
@@ -126,14 +147,12 @@ impl Mailbox {
         self.inside.lock().commands.len()
     }
 
-    /// Waits until there is something or `until` comes, and takes up to `max` requests.
-    pub(super) fn take(&self, until: Instant, max: usize) -> Taken {
+    /// Waits until there is something or `until` comes, and takes up to `max` requests. `gathers`: while the disk is busy,
+    /// a few requests that wait for it are nothing yet.
+    pub(super) fn take(&self, until: Instant, max: usize, gathers: bool) -> Taken {
         let mut inside = self.inside.lock();
-        while inside.commands.is_empty()
-            && inside.messages.is_empty()
-            && inside.persisted.is_none()
-            && !inside.is_closed
-        {
+        inside.gathers = gathers;
+        while !inside.is_due() {
             if self.wake.wait_until(&mut inside, until).timed_out() {
                 break;
             }
@@ -142,6 +161,7 @@ impl Mailbox {
         let taken: Vec<(Command, usize)> = inside.commands.drain(..count).collect();
         let bytes: usize = taken.iter().map(|(_, bytes)| bytes).sum();
         inside.bytes = inside.bytes.saturating_sub(bytes);
+        inside.hasty -= taken.iter().filter(|(command, _)| command.is_hasty()).count();
         let messages_count = MESSAGES_AT_ONCE.min(inside.messages.len());
         Taken {
             messages: inside.messages.drain(..messages_count).collect(),

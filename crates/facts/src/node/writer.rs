@@ -87,7 +87,7 @@ impl Drop for Closing {
     fn drop(&mut self) {
         self.0.is_serving.store(false, Ordering::Release);
         self.0.mailbox.close();
-        self.0.mailbox.take(Instant::now(), usize::MAX).commands.into_iter().for_each(|command| {
+        self.0.mailbox.take(Instant::now(), usize::MAX, false).commands.into_iter().for_each(|command| {
             command.refuse(NodeError::Stopped);
         });
     }
@@ -125,7 +125,7 @@ impl Writer {
     pub(super) fn run(mut self) {
         let _closing = Closing(Arc::clone(&self.shared));
         loop {
-            let taken = self.shared.mailbox.take(self.next_tick, self.group_max);
+            let taken = self.shared.mailbox.take(self.next_tick, self.group_max, self.is_persisting);
             taken.gone.iter().for_each(|listener| self.hub.remove(listener));
             if let Some(persisted) = taken.persisted {
                 self.end_persist(persisted);
@@ -271,13 +271,14 @@ impl Writer {
     fn write_group(&mut self, now: Millis, group: Group) {
         let Group { writes, asking, .. } = group;
         let together = if asking.len() > 1 { self.replica.write(now, &writes).ok() } else { None };
+        let together = together.map(|written| (seen_by(&written), written));
         let mut rest = writes.as_slice();
         for Asking { writes: count, ack, deadline, done } in asking {
             let Some((writes, others)) = rest.split_at_checked(count) else { return };
             rest = others;
             let outcome = match &together {
-                Some(written) => Ok(applied(written, count)),
-                None => self.replica.write(now, writes).map(|written| applied(&written, count)),
+                Some((seen, written)) => Ok(applied(written, count, Arc::clone(seen))),
+                None => self.replica.write(now, writes).map(|written| applied(&written, count, seen_by(&written))),
             };
             self.acknowledge(outcome, ack, deadline, done);
         }
@@ -291,7 +292,9 @@ impl Writer {
             return done(Err(error));
         }
         let outcome = match &work {
-            Work::All(writes) => self.replica.write(now, writes).map(|written| applied(&written, writes.len())),
+            Work::All(writes) => {
+                self.replica.write(now, writes).map(|written| applied(&written, writes.len(), seen_by(&written)))
+            }
             Work::Each(writes) => self.write_each(now, writes),
             Work::Count(write) => self.count(now, write),
         };
@@ -311,7 +314,7 @@ impl Writer {
                 self.when_durable_until(commit, deadline, tell);
             }
             Ok((applied, _)) => {
-                let seq = applied.cursor.as_ref().map(|cursor| cursor.applied.get(self.replica.origin()));
+                let seq = applied.seen.as_ref().map(|seen| seen.cursor.applied.get(self.replica.origin()));
                 match (ack, seq) {
                     (Ack::Replicated(wanted), Some(seq)) => {
                         self.exchange.await_members(wanted, Replicating { seq, deadline, applied, done });
@@ -330,17 +333,17 @@ impl Writer {
         writes: &[WriteFact],
     ) -> Result<(Applied, CommitNumber), Refused<StoreError>> {
         match self.replica.write(now, writes) {
-            Ok(written) => return Ok(applied(&written, writes.len())),
+            Ok(written) => return Ok(applied(&written, writes.len(), seen_by(&written))),
             Err(
                 refused @ (Refused::TooMany { .. } | Refused::Incomplete | Refused::Storage(_) | Refused::Poisoned),
             ) => return Err(refused),
             Err(_) => {}
         }
-        let mut applied = Applied { outcomes: Vec::with_capacity(writes.len()), cursor: None, count: None };
+        let mut applied = Applied { outcomes: Vec::with_capacity(writes.len()), seen: None, count: None };
         for write in writes {
             let outcome = self.replica.write(now, std::slice::from_ref(write));
             applied.outcomes.push(outcome.map(|written| {
-                applied.cursor = Some(cursor_of(&written));
+                applied.seen = Some(seen_by(&written));
                 written.version
             }));
         }
@@ -349,7 +352,7 @@ impl Writer {
 
     fn count(&mut self, now: Millis, write: &WriteFact) -> Result<(Applied, CommitNumber), Refused<StoreError>> {
         let written = self.replica.write(now, std::slice::from_ref(write))?;
-        let (mut applied, commit) = applied(&written, 1);
+        let (mut applied, commit) = applied(&written, 1, seen_by(&written));
         // It was written: what it came to is read where it was cached a moment ago.
         applied.count = self.value(now, &write.key);
         Ok((applied, commit))
@@ -500,11 +503,12 @@ impl Writer {
     }
 }
 
-fn applied(written: &Written, entries: usize) -> (Applied, CommitNumber) {
+fn applied(written: &Written, entries: usize, seen: Arc<Seen>) -> (Applied, CommitNumber) {
     let outcomes = std::iter::repeat_with(|| Ok(written.version)).take(entries).collect();
-    (Applied { outcomes, cursor: Some(cursor_of(written)), count: None }, written.commit)
+    (Applied { outcomes, seen: Some(seen), count: None }, written.commit)
 }
 
-fn cursor_of(written: &Written) -> Cursor {
-    Cursor { applied: written.cursor.clone(), swept: Millis(0) }
+/// By readers who are told of the write.
+fn seen_by(written: &Written) -> Arc<Seen> {
+    Arc::new(Seen::new(Cursor { applied: written.cursor.clone(), swept: Millis(0) }))
 }

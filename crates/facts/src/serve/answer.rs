@@ -25,8 +25,8 @@ pub(super) fn reply(
     outcome: Result<Applied, NodeError>,
     timeout_ms: u64,
 ) -> Result<Reply, ProtocolError> {
-    let Applied { outcomes, cursor, count } = outcome.map_err(|error| failed(error, &asked.entries, timeout_ms))?;
-    let cursor = cursor.as_ref().and_then(cursor::encode);
+    let Applied { outcomes, seen, count } = outcome.map_err(|error| failed(error, &asked.entries, timeout_ms))?;
+    let cursor = seen.and_then(|seen| seen.wire_cursor(cursor::encode));
     if asked.form == Form::Batch {
         return Ok(batch(asked.entries, outcomes, cursor));
     }

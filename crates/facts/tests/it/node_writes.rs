@@ -30,7 +30,7 @@ fn what_was_acknowledged_is_there_after_a_clean_stop_and_the_name_stays() {
     let folder = tempfile::tempdir().unwrap();
     let cursor = |node: &Node, json: &str| {
         let work = Work::All(vec![put("approvals.a", json)]);
-        block(node.write(work, Ack::Durable)).unwrap().cursor.unwrap().applied
+        block(node.write(work, Ack::Durable)).unwrap().seen.unwrap().cursor.applied.clone()
     };
     let node = Node::open(node_config(folder.path())).unwrap();
     let first = cursor(&node, "1");
