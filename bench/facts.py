@@ -129,7 +129,7 @@ def measure(root, enter):
         cells = [float(peers.median(figures[who])) if who in figures else "-" for who in targets]
         lines.append([name, *cells, ratio("Redis, fsync always"), ratio("NATS, sync always")])
     head = ["", *targets, "times Redis, fsync always", "times NATS, sync always"]
-    text = f"## Durable puts of facts of 200 bytes, encrypted (a second)\n\n{versions()}\n\n" + peers.table(head, lines)
+    text = f"## Durable puts of facts with values of 100 bytes, encrypted (a second)\n\n{versions()}\n\n" + peers.table(head, lines)
     rows = [[name, float(figures["rate"]), figures["p50_us"], figures["p99_us"]] for name, figures in reads]
     text += "\n" + peers.table(["over the socket", "a second", "median, us", "99 %, us"], rows)
     return text + ("\n" + peers.table(["", "Weir"], memory) if memory else "")

@@ -150,8 +150,9 @@ fn name(key: u64) -> String {
     format!("approvals.deploy-{key}")
 }
 
+/// 100 bytes.
 fn value(number: u64) -> String {
-    format!("{{\"approvers\":[\"alice\",\"bob\"],\"required\":2,\"note\":\"{number:0>100}\"}}")
+    format!("{{\"approvers\":[\"alice\",\"bob\"],\"required\":2,\"note\":\"{number:0>49}\"}}")
 }
 
 fn entry(out: &mut String, key: u64, number: u64) {

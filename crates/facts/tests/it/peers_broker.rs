@@ -74,7 +74,8 @@ fn what_all_wrote_while_the_broker_was_dead_is_everywhere_once_it_is_back() {
             }
         }
         let status = members[0].peers.status().await.unwrap().broker.unwrap();
-        assert_eq!((status.is_connected, status.connections, status.last_error), (true, 3, None));
+        // On a machine that is busy a connection may fall silent for too long and be made anew.
+        assert!(status.is_connected && status.connections >= 3 && status.last_error.is_none(), "{status:?}");
     });
 }
 
