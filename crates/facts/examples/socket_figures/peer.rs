@@ -152,7 +152,7 @@ fn name(key: u64) -> String {
 
 /// 100 bytes.
 fn value(number: u64) -> String {
-    format!("{{\"approvers\":[\"alice\",\"bob\"],\"required\":2,\"note\":\"{number:0>49}\"}}")
+    format!("{{\"approvers\":[\"alice\",\"bob\"],\"required\":2,\"note\":\"{number:0>48}\"}}")
 }
 
 fn entry(out: &mut String, key: u64, number: u64) {
