@@ -79,6 +79,8 @@ pub struct Replica<S> {
     sweep: Sweep,
     pulls: BTreeMap<NodeId, Pulling>,
     outbox: Outbox,
+    /// Whether events are made.
+    is_heard: bool,
     /// The cursor of subscribers who were told all so far.
     told: Arc<Cursor>,
     /// When the last write came.
@@ -153,6 +155,15 @@ impl<S: Storage> Replica<S> {
     #[must_use]
     pub fn time(&self, now: Millis) -> Millis {
         now.max(self.clock.last().millis())
+    }
+
+    /// Whether anybody is to be told of events: as long as nobody is, none are made. Whoever has caught up has to be
+    /// heard of here before anything else is written.
+    pub fn listen(&mut self, is_heard: bool) {
+        if is_heard && !self.is_heard {
+            self.told = Arc::new(self.cursor());
+        }
+        self.is_heard = is_heard;
     }
 
     /// What there is to do, in order. To be asked after each call.

@@ -101,6 +101,10 @@ fn place(pattern: &Pattern) -> Arc<str> {
 }
 
 impl Hub {
+    pub(super) fn is_empty(&self) -> bool {
+        self.listeners.is_empty()
+    }
+
     /// From the event after this one on.
     pub(super) fn add(&mut self, after: EventNumber, listening: Listening) {
         self.listeners.entry(Arc::clone(&listening.id.0)).or_default().push((after, listening));

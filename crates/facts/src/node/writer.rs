@@ -127,6 +127,7 @@ impl Writer {
         loop {
             let taken = self.shared.mailbox.take(self.next_tick, self.group_max, self.is_persisting);
             taken.gone.iter().for_each(|listener| self.hub.remove(listener));
+            self.replica.listen(!self.hub.is_empty());
             if let Some(persisted) = taken.persisted {
                 self.end_persist(persisted);
                 self.follow_effects();
@@ -404,6 +405,7 @@ impl Writer {
         if let Caught::All { after, .. } = &caught {
             // Events before it wait for the disk, and are among what was given.
             self.hub.add(*after, listening);
+            self.replica.listen(true);
         }
         let caught = CaughtUp { caught, catching };
         self.when_durable(commit, move |outcome| drop(reply.send(outcome.map(|()| caught))));

@@ -143,13 +143,13 @@ impl<S: Storage> Replica<S> {
     }
 
     fn tell(&mut self, now: Millis, changes: Vec<Change>, lost: Vec<(FactKey, Cell)>) {
-        if changes.is_empty() {
+        self.counts.conflicts += if changes.is_empty() { 0 } else { lost.len() as u64 };
+        if changes.is_empty() || !self.is_heard {
             return;
         }
         let time = self.time(now);
         let mut told = Vec::with_capacity(changes.len());
         for (key, cell) in lost {
-            self.counts.conflicts += 1;
             let state = changes.iter().find(|change| change.key == key).and_then(|change| change.after().cloned());
             let kind = EventKind::Conflict { lost: cell };
             told.push((kind, key, state));
@@ -172,6 +172,9 @@ impl<S: Storage> Replica<S> {
 
     /// Tells of what happened at once. Only who was told the last of it has seen all, so only that has the new cursor.
     pub(super) fn tell_together(&mut self, told: Vec<Told>) {
+        if !self.is_heard {
+            return;
+        }
         let mut told = told.into_iter().peekable();
         while let Some((kind, key, state)) = told.next() {
             if told.peek().is_none() {

@@ -99,6 +99,7 @@ impl<S: Storage> Replica<S> {
             quarantine,
             pulls: BTreeMap::new(),
             outbox: Outbox::default(),
+            is_heard: true,
             told: Arc::default(),
             changed_at: now,
             counts: Counts::default(),

@@ -193,8 +193,21 @@ impl Serving {
         Ok(Reply::Other(json!({ "path": path, "policies": found, "root": policies.root })))
     }
 
-    pub(super) fn watch_policies(&self) -> Result<watch::Receiver<Arc<Policies>>, ProtocolError> {
-        Ok(self.evaluator()?.policies())
+    pub(super) fn watch_policies(&self) -> Result<PolicyWatch, ProtocolError> {
+        Ok(PolicyWatch::begin(self.evaluator()?.policies()))
+    }
+}
+
+/// Policies as they were when somebody began to listen, and what becomes of them: no change falls between the two.
+pub(super) struct PolicyWatch {
+    known: Arc<Policies>,
+    changes: watch::Receiver<Arc<Policies>>,
+}
+
+impl PolicyWatch {
+    fn begin(mut changes: watch::Receiver<Arc<Policies>>) -> PolicyWatch {
+        let known = Arc::clone(&changes.borrow_and_update());
+        PolicyWatch { known, changes }
     }
 }
 
@@ -226,14 +239,13 @@ fn below<'a>(policies: &'a Policies, prefix: &'a str) -> impl Iterator<Item = (&
 /// Tells of policies that came, changed or went, until the connection ends. Of several changes while the client does not
 /// read only the last is told.
 pub(super) async fn tell_policies(
-    mut policies: watch::Receiver<Arc<Policies>>,
+    PolicyWatch { mut known, mut changes }: PolicyWatch,
     names: Vec<String>,
     encoding: Encoding,
     news: mpsc::Sender<Vec<u8>>,
 ) {
-    let mut known = policies.borrow_and_update().clone();
-    while policies.changed().await.is_ok() {
-        let now = policies.borrow_and_update().clone();
+    while changes.changed().await.is_ok() {
+        let now = Arc::clone(&changes.borrow_and_update());
         let mut out = Vec::new();
         for policy in changed(&known, &now).filter(|path| names.iter().any(|name| names_path(name, path))) {
             let notice = Notification::PolicyUpdated { policy: policy.clone(), version: now.version.to_string() };
@@ -288,5 +300,17 @@ mod tests {
         };
         let (before, after) = (of(&[("a", "1"), ("b", "1"), ("c", "1")]), of(&[("a", "1"), ("b", "2"), ("d", "1")]));
         assert_eq!(changed(&before, &after).collect::<Vec<_>>(), ["c", "b", "d"]);
+    }
+
+    #[tokio::test]
+    async fn what_changes_before_the_telling_begins_is_told() {
+        let policies = watch::Sender::new(Arc::new(Policies::default()));
+        let watch = PolicyWatch::begin(policies.subscribe());
+        let by_path = BTreeMap::from([("prod.deploy".to_owned(), "1".to_owned())]);
+        policies.send_replace(Arc::new(Policies { by_path, ..Policies::default() }));
+        let (news, mut told) = mpsc::channel(1);
+        tokio::spawn(tell_policies(watch, vec!["prod.*".to_owned()], Encoding::Json, news));
+        let bytes = timeout(Duration::from_secs(10), told.recv()).await.ok().flatten().unwrap_or_default();
+        assert!(String::from_utf8_lossy(&bytes).contains("prod.deploy"), "nothing was told");
     }
 }
