@@ -15,7 +15,10 @@
 //! anew, which loses nothing, as all commits were with the operating system. Any other failure of a write is final:
 //! what the operating system still shows of a file that it could not write says nothing about the disk.
 
+mod block;
+mod blocks;
 mod check;
+mod cleaning;
 mod commit;
 mod encoding;
 mod engine;
@@ -33,6 +36,8 @@ mod room;
 mod settings;
 mod syncer;
 mod tally;
+#[cfg(test)]
+mod tests;
 
 use std::{fmt, sync::Arc};
 
@@ -47,6 +52,7 @@ pub use self::{
     syncer::Syncer,
 };
 use self::{
+    cleaning::Credit,
     engine::{Engine, Space},
     reader::Shared,
     room::Room,
@@ -70,6 +76,7 @@ pub struct FactStore {
     syncer: Syncer,
     room: Room,
     nonces: Nonces,
+    credit: Credit,
     loss: Option<Loss>,
     rewriting: rewrite::Place,
 }

@@ -3,11 +3,11 @@
 use std::path::Path;
 
 use crate::{
-    key::FactKey,
     seal::{KeyFile, SealError},
     storage::Storage,
     store::{
         FactStore, StoreError,
+        block::{self, Number},
         engine::{Rows, Space},
         record::{Check, NAMED},
     },
@@ -18,6 +18,8 @@ use crate::{
 pub(super) struct Place {
     spaces_done: usize,
     after: Vec<u8>,
+    /// Blocks from this on came after the pass began, and so after the newest key.
+    until: Number,
 }
 
 /// What a step of re-encryption did.
@@ -81,14 +83,20 @@ impl FactStore {
         let Some(space) = Space::ALL.get(self.rewriting.spaces_done).copied() else {
             return self.finish_rewriting();
         };
-        let page = self.shared.with_engine(|engine| engine.page(space, &self.rewriting.after, limit.max(1)))?;
-        let mut step = Rewritten { seen: page.len(), sealed: 0, done: false };
         let mut place = self.rewriting.clone();
+        if place.spaces_done == 0 && place.after.is_empty() {
+            place.until = self.tally.block;
+        }
+        let mut page = self.shared.with_engine(|engine| engine.page(space, &place.after, limit.max(1)))?;
+        if space == Space::Live {
+            page.retain(|(row, _)| block::number_of(row).is_none_or(|number| number < place.until));
+        }
+        let mut step = Rewritten { seen: page.len(), sealed: 0, done: false };
         match page.last() {
             Some((row, _)) => place.after = row.clone(),
-            None => place = Place { spaces_done: place.spaces_done + 1, after: Vec::new() },
+            None => place = Place { spaces_done: place.spaces_done + 1, after: Vec::new(), ..place },
         }
-        let (mut rows, mut renewed, mut tally): (Rows, Vec<(FactKey, Check)>, _) = (Vec::new(), Vec::new(), self.tally);
+        let (mut rows, mut renewed, mut tally): (Rows, Vec<(Number, Check)>, _) = (Vec::new(), Vec::new(), self.tally);
         for (row, record) in page {
             if space == Space::Metadata && row.first() != Some(&NAMED) {
                 continue;
@@ -98,13 +106,13 @@ impl FactStore {
             tally.of(space).remove(Check::of(&record));
             tally.of(space).add(Check::of(&new));
             if space == Space::Live {
-                renewed.push((records.read_live(&row, &new)?.0, Check::of(&new)));
+                renewed.extend(block::number_of(&row).map(|number| (number, Check::of(&new))));
             }
             rows.push((space, row, Some(new)));
         }
         step.sealed = rows.len();
         if !rows.is_empty() {
-            self.write_rows(rows, tally, &renewed)?;
+            self.write_rows(rows, tally, renewed)?;
         }
         self.rewriting = place;
         Ok(step)
