@@ -30,6 +30,7 @@ mod mark;
 mod opening;
 mod ordered;
 mod reader;
+mod reclaim;
 mod record;
 mod rewrite;
 mod room;
@@ -55,6 +56,7 @@ use self::{
     cleaning::Credit,
     engine::{Engine, Space},
     reader::Shared,
+    reclaim::Reclaim,
     room::Room,
     tally::Tally,
 };
@@ -77,6 +79,7 @@ pub struct FactStore {
     room: Room,
     nonces: Nonces,
     credit: Credit,
+    reclaim: Reclaim,
     loss: Option<Loss>,
     rewriting: rewrite::Place,
 }

@@ -18,17 +18,21 @@ use crate::{
 
 /// A block has no more, unless it has one fact only. Larger ones cost less to write; a fact that is read is opened with
 /// its block.
-pub(super) const BLOCK_BYTES: usize = 2 << 10;
+pub(super) const BLOCK_BYTES: usize = 4 << 10;
 
 /// The number of a block. None comes twice, and what is written later has a greater one.
 pub(super) type Number = u64;
 
-/// Where a fact is: its block, and where in it with how many bytes.
+/// Facts and notes that a block may have.
+pub(super) const FACTS_MAX: u8 = 64;
+
+/// Where a fact is: its block, from which byte of it on with how many, and the how manieth it is there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Location {
     pub(super) block: Number,
-    pub(super) at: u32,
     pub(super) bytes: u32,
+    pub(super) at: u16,
+    pub(super) place: u8,
 }
 
 pub(super) fn row_of(block: Number) -> [u8; 8] {
@@ -57,8 +61,9 @@ pub(super) fn facts(block: Number, payload: &[u8]) -> Option<Vec<Fact<'_>>> {
         let begin = payload.get(payload.len().checked_sub(rest.0.len())?..)?;
         let (key, state) = (rest.text()?, rest.bytes()?);
         let whole = begin.get(..begin.len().checked_sub(rest.0.len())?)?;
-        let at = u32::try_from(payload.len().checked_sub(begin.len())?).ok()?;
-        let location = Location { block, at, bytes: u32::try_from(whole.len()).ok()? };
+        let at = u16::try_from(payload.len().checked_sub(begin.len())?).ok()?;
+        let place = u8::try_from(facts.len()).ok().filter(|place| *place < FACTS_MAX)?;
+        let location = Location { block, bytes: u32::try_from(whole.len()).ok()?, at, place };
         facts.push(Fact { location, key, state: (!state.is_empty()).then_some(state), whole });
     }
     Some(facts)
@@ -66,7 +71,7 @@ pub(super) fn facts(block: Number, payload: &[u8]) -> Option<Vec<Fact<'_>>> {
 
 /// The state at a place of a block, if it is that key's.
 pub(super) fn state_at<'a>(payload: &'a [u8], location: Location, key: &FactKey) -> Option<&'a [u8]> {
-    let mut rest = Bytes(payload.get(usize::try_from(location.at).ok()?..)?);
+    let mut rest = Bytes(payload.get(usize::from(location.at)..)?);
     rest.text().filter(|name| *name == key.as_str())?;
     rest.bytes().filter(|state| !state.is_empty())
 }
@@ -87,8 +92,8 @@ pub(super) struct Packer<'a> {
     number: Number,
     /// Its record, without a fact when there is none yet.
     record: Vec<u8>,
-    live: u32,
-    forgets: bool,
+    block: Block,
+    count: u8,
     state: Vec<u8>,
     packed: Vec<Packed>,
 }
@@ -96,7 +101,7 @@ pub(super) struct Packer<'a> {
 impl<'a> Packer<'a> {
     pub(super) fn new(records: &'a Records, nonces: &'a mut Nonces, number: Number) -> Packer<'a> {
         let (record, state, packed) = (records.begun(), Vec::with_capacity(512), Vec::new());
-        Packer { records, nonces, number, record, live: 0, forgets: false, state, packed }
+        Packer { records, nonces, number, record, block: Block::default(), count: 0, state, packed }
     }
 
     /// Of the block that comes next.
@@ -113,7 +118,7 @@ impl<'a> Packer<'a> {
         self.added(begin, true)
     }
 
-    /// That the key is forgotten.
+    /// A note that the key is forgotten.
     pub(super) fn forget(&mut self, key: &FactKey) -> Result<(), StoreError> {
         let begin = self.record.len();
         write_bytes(&mut self.record, key.as_str().as_bytes());
@@ -133,25 +138,26 @@ impl<'a> Packer<'a> {
         let head = self.records.head_bytes();
         let mut at = begin.saturating_sub(head);
         let bytes = self.record.len().saturating_sub(begin);
-        if at > 0 && at + bytes > BLOCK_BYTES {
+        if at > 0 && (at + bytes > BLOCK_BYTES || self.count == FACTS_MAX) {
             let last = self.record.split_off(begin);
             self.close()?;
             self.record.extend_from_slice(&last);
             at = 0;
         }
-        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+        let at = u16::try_from(at).unwrap_or(u16::MAX);
+        let location =
+            Location { block: self.number, bytes: u32::try_from(bytes).unwrap_or(u32::MAX), at, place: self.count };
         if is_live {
-            self.live = self.live.saturating_add(bytes);
-        } else {
-            self.forgets = true;
+            self.block.enter(location);
         }
-        Ok(Location { block: self.number, at: u32::try_from(at).unwrap_or(u32::MAX), bytes })
+        self.count += 1;
+        Ok(location)
     }
 
     /// What comes next is of another block than what came last.
     pub(super) fn close(&mut self) -> Result<(), StoreError> {
         let bytes = self.record.len().saturating_sub(self.records.head_bytes());
-        if bytes == 0 {
+        if self.count == 0 {
             return Ok(());
         }
         let mut record = std::mem::replace(&mut self.record, self.records.begun());
@@ -159,9 +165,9 @@ impl<'a> Packer<'a> {
         let block = Block {
             check: Check::of(&record),
             bytes: u32::try_from(bytes).unwrap_or(u32::MAX),
-            live: std::mem::take(&mut self.live),
-            forgets: std::mem::take(&mut self.forgets),
+            ..std::mem::take(&mut self.block)
         };
+        self.count = 0;
         self.packed.push(Packed { number: self.number, record, block });
         self.number = self.number.saturating_add(1);
         Ok(())

@@ -5,7 +5,7 @@ use std::fmt;
 use crate::{
     key::FactKey,
     store::{
-        Reader, StoreError,
+        Reader, StoreError, block,
         engine::{Engine, Space},
         index::IndexBuilder,
         reader::Shared,
@@ -90,7 +90,8 @@ impl Checking<'_> {
 
     fn live(&mut self) -> Result<IndexBuilder, StoreError> {
         let (mut rebuilt, engine) = (IndexBuilder::default(), self.engine);
-        engine.scan(Space::Live, b"", true, |(row, record)| {
+        let first = self.stored()?.unwrap_or_default().first;
+        engine.scan_back(Space::Live, &block::row_of(first), |(row, record)| {
             let check = Check::of(&record);
             self.sums.live.add(check);
             if let Err(error) = rebuilt.add_record(&self.shared.records, &row, &record) {
@@ -131,9 +132,13 @@ impl Checking<'_> {
         })
     }
 
-    fn sums(&mut self) -> Result<(), StoreError> {
+    fn stored(&self) -> Result<Option<Tally>, StoreError> {
         let stored = self.engine.get(Space::Metadata, tally::ROW)?;
-        let mut stored = stored.and_then(|bytes| Tally::from_bytes(&bytes)).unwrap_or_default();
+        Ok(stored.and_then(|bytes| Tally::from_bytes(&bytes)))
+    }
+
+    fn sums(&mut self) -> Result<(), StoreError> {
+        let mut stored = self.stored()?.unwrap_or_default();
         for space in Space::ALL {
             if stored.of(space) != self.sums.of(space) {
                 self.checked.findings.push(Finding::Sum { keyspace: space.name() });

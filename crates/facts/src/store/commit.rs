@@ -9,7 +9,7 @@ use crate::{
     store::{
         FactStore, StoreError,
         block::{self, Location, Number, Packed, Packer},
-        blocks::Block,
+        blocks::{Block, Blocks},
         engine::{Rows, Space},
         index::{After, Index},
         record::Check,
@@ -17,26 +17,20 @@ use crate::{
     },
 };
 
-/// Blocks that a commit removes at most, beside one for each of its changes.
-const REMOVED_MAX: usize = 1_000;
-
 /// What a commit is to write, and what is so once it is written.
 pub(super) struct Prepared {
     rows: Rows,
     bytes: u64,
-    tally: Tally,
-    live: Live,
+    pub(super) tally: Tally,
+    pub(super) live: Live,
 }
 
 /// What becomes of the live facts and their blocks, in this order.
 #[derive(Default)]
-struct Live {
+pub(super) struct Live {
     packed: Vec<(Number, Block)>,
-    moved: Vec<(FactKey, Location)>,
+    pub(super) moved: Vec<(FactKey, Location)>,
     changes: Vec<Indexed>,
-    removed: Vec<Number>,
-    /// Blocks with other records of the same facts.
-    renewed: Vec<(Number, Check)>,
     /// Of the changes.
     bytes: u64,
 }
@@ -60,8 +54,27 @@ impl Prepared {
         }
     }
 
+    /// The log begins behind what is not live.
+    pub(super) fn pass(&mut self, blocks: &Blocks) {
+        let (passed, first) = blocks.passed();
+        passed.for_each(|block| self.tally.live.remove(block.check));
+        self.tally.first = first;
+    }
+
+    /// Blocks at the end of the log.
+    pub(super) fn add(&mut self, packer: Packer<'_>) -> Result<(), StoreError> {
+        let (packed, next) = packer.finish()?;
+        self.tally.block = next;
+        for Packed { number, record, block } in packed {
+            self.tally.live.add(block.check);
+            self.push(Space::Live, block::row_of(number).to_vec(), Some(record));
+            self.live.packed.push((number, block));
+        }
+        Ok(())
+    }
+
     /// Last of all.
-    fn with_tally(mut self) -> Prepared {
+    pub(super) fn with_tally(mut self) -> Prepared {
         let tally = self.tally.to_bytes();
         self.push(Space::Metadata, tally::ROW.to_vec(), Some(tally));
         self
@@ -105,7 +118,7 @@ impl FactStore {
         Ok(prepared.with_tally())
     }
 
-    fn prepared(&self, tally: Tally) -> Prepared {
+    pub(super) fn prepared(&self, tally: Tally) -> Prepared {
         let tally = Tally { commits: self.tally.commits.saturating_add(1), ..tally };
         Prepared { rows: Vec::new(), bytes: 0, tally, live: Live::default() }
     }
@@ -114,25 +127,14 @@ impl FactStore {
     fn prepare_live(&mut self, changes: Vec<Change>, prepared: &mut Prepared) -> Result<(), StoreError> {
         let shared = self.shared.clone();
         let index = shared.index.read();
-        for (number, check) in index.blocks().removable(REMOVED_MAX + changes.len()) {
-            prepared.remove(Space::Live, Some(check));
-            prepared.push(Space::Live, block::row_of(number).to_vec(), None);
-            prepared.live.removed.push(number);
-        }
+        prepared.pass(index.blocks());
         let mut packer = Packer::new(&shared.records, &mut self.nonces, prepared.tally.block);
         prepared.live.moved = self.credit.spend(&shared, &index, &mut packer)?;
         let own = packer.number();
         prepared.live.changes = pack(changes, &index, &mut packer)?;
-        let (packed, next) = packer.finish()?;
-        prepared.tally.block = next;
-        for Packed { number, record, block } in packed {
-            if number >= own {
-                prepared.live.bytes += u64::from(block.bytes);
-            }
-            prepared.tally.live.add(block.check);
-            prepared.push(Space::Live, block::row_of(number).to_vec(), Some(record));
-            prepared.live.packed.push((number, block));
-        }
+        prepared.add(packer)?;
+        let packed = prepared.live.packed.iter().filter(|(number, _)| *number >= own);
+        prepared.live.bytes = packed.map(|(_, block)| u64::from(block.bytes)).sum();
         Ok(())
     }
 
@@ -217,7 +219,7 @@ impl FactStore {
         }
         let shared = self.shared.clone();
         let _under_way = shared.commit.lock();
-        // Nobody is led to the new blocks yet, and nobody any longer to those that go.
+        // Nobody is led to the new blocks yet.
         if let Err(error) = shared.with_engine(|engine| engine.write(prepared.rows)) {
             // What the engine could not write to the end may yet be whole in its log.
             if !self.reopen(error, prepared.tally.commits)? {
@@ -231,35 +233,32 @@ impl FactStore {
     }
 
     fn take_effect(&mut self, live: Live) {
-        let mut index = self.shared.index.write();
-        let Live { packed, moved, changes, removed, renewed, bytes } = live;
+        let shared = self.shared.clone();
+        let mut index = shared.index.write();
+        let Live { packed, moved, changes, bytes } = live;
         let blocks = index.blocks_mut();
-        packed.into_iter().for_each(|(number, block)| blocks.insert(number, block));
-        removed.into_iter().for_each(|number| blocks.remove(number));
-        renewed.into_iter().for_each(|(number, check)| blocks.renew(number, check));
+        packed.into_iter().for_each(|(number, block)| blocks.push(number, block));
+        let behind = blocks.begin_with(self.tally.first);
         moved.into_iter().for_each(|(key, location)| index.relocate(&key, location));
         for Indexed { change, location } in changes {
             let after = change.after().zip(location);
             let after = after.map(|(state, location)| After { state, head: change.head(), location });
             index.change(&change.key, change.before.as_ref(), after);
             let (key, _, after) = change.into_parts();
-            self.shared.cache.insert(key, after);
+            // What nobody reads does not take the place of what is read.
+            let _ = self.shared.cache.replace(key, after, true);
         }
         self.credit.earn(bytes, index.blocks());
+        drop(index);
+        self.reclaim.left(behind, self.tally.first, &self.shared);
     }
 
-    /// Writes rows that change no state's meaning, as one.
-    pub(super) fn write_rows(
-        &mut self,
-        rows: Rows,
-        tally: Tally,
-        renewed: Vec<(Number, Check)>,
-    ) -> Result<(), StoreError> {
+    /// Writes rows of history or metadata that change no meaning, as one.
+    pub(super) fn write_rows(&mut self, rows: Rows, tally: Tally) -> Result<(), StoreError> {
         let mut prepared = self.prepared(tally);
         for (space, row, record) in rows {
             prepared.push(space, row, record);
         }
-        prepared.live.renewed = renewed;
         self.write(prepared.with_tally())
     }
 }

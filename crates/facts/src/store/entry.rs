@@ -94,7 +94,7 @@ mod tests {
     use super::*;
     use crate::causality::NodeId;
 
-    const HERE: Location = Location { block: 5, at: 6, bytes: 7 };
+    const HERE: Location = Location { block: 5, bytes: 6, at: 7, place: 8 };
 
     #[test]
     fn a_head_is_given_back_as_it_was_or_not_at_all() {

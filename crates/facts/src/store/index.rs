@@ -92,7 +92,7 @@ pub(super) struct IndexBuilder {
 }
 
 impl IndexBuilder {
-    /// A block and what is live in it; the newest first.
+    /// A block and what is live in it; the last one first.
     ///
     /// # Errors
     /// It is damaged, and nothing was added.
@@ -103,10 +103,9 @@ impl IndexBuilder {
     }
 
     fn add_block(&mut self, number: Number, check: Check, payload: &[u8]) -> Option<()> {
-        let mut block = Block { check, bytes: u32::try_from(payload.len()).ok()?, live: 0, forgets: false };
+        let mut block = Block { check, bytes: u32::try_from(payload.len()).ok()?, ..Block::default() };
         let (mut live, mut forgotten): (Vec<(FactKey, State, Location)>, _) = (Vec::new(), Vec::new());
         for Fact { location, key, state, .. } in block::facts(number, payload)?.into_iter().rev() {
-            block.forgets |= state.is_none();
             let is_here = |earlier: &FactKey| earlier.as_str() == key;
             if self.entries.contains_key(key)
                 || self.forgotten.contains(key)
@@ -118,13 +117,15 @@ impl IndexBuilder {
             let key = FactKey::new(key).ok()?;
             match state {
                 Some(state) => {
-                    block.live = block.live.saturating_add(location.bytes);
+                    block.enter(location);
                     live.push((key, read_state(state).ok()?, location));
                 }
                 None => forgotten.push(key),
             }
         }
-        self.blocks.insert(number, block);
+        if payload.is_empty() || !self.blocks.push_first(number, block) {
+            return None;
+        }
         self.forgotten.extend(forgotten);
         live.into_iter().for_each(|(key, state, location)| self.add(key, &state, location));
         Some(())
@@ -195,7 +196,7 @@ impl Index {
         self.entries.get(key).map(|entry| entry.location)
     }
 
-    /// The key of a fact of a block, if it is live.
+    /// The key of a live fact.
     pub(super) fn key_at(&self, key: &str, location: Location) -> Option<&FactKey> {
         let (key, entry) = self.entries.get_key_value(key)?;
         (entry.location == location).then_some(key)

@@ -20,6 +20,7 @@ use crate::{
         index::{Index, IndexBuilder},
         mark::Mark,
         reader::Shared,
+        reclaim::Reclaim,
         record::{Check, Records},
         rewrite,
         room::Room,
@@ -78,8 +79,9 @@ pub(super) fn open(settings: Settings) -> Result<FactStore, StoreError> {
     if loss.is_some() {
         syncer.sync()?;
     }
-    let credit = Credit::default();
-    Ok(FactStore { settings, shared, tally, syncer, room, nonces, credit, loss, rewriting })
+    let credit = Credit::new(settings.write_buffer_bytes / 4);
+    let reclaim = Reclaim::new(settings.write_buffer_bytes.saturating_mul(2));
+    Ok(FactStore { settings, shared, tally, syncer, room, nonces, credit, reclaim, loss, rewriting })
 }
 
 fn keyring(settings: &Settings) -> Result<Option<Keyring>, StoreError> {
@@ -170,7 +172,8 @@ impl Found {
             block: 0,
             rows: u64::from(row.is_some()),
         };
-        engine.scan(Space::Live, b"", true, |(row, record)| {
+        let first = block::row_of(tally.map_or(0, |tally| tally.first));
+        engine.scan_back(Space::Live, &first, |(row, record)| {
             found.rows += 1;
             found.block = found.block.max(block::number_of(&row).map_or(0, |number| number.saturating_add(1)));
             match index.add_record(records, &row, &record) {
@@ -231,6 +234,7 @@ fn mend(engine: &Engine, found: &Found, durable: u64) -> Result<Tally, StoreErro
     let tally = Tally {
         commits: before.commits.max(durable).saturating_add(1),
         serial: before.serial.max(found.serial),
+        first: before.first,
         block: before.block.max(found.block),
         live: found.live,
         history: found.history,

@@ -83,19 +83,24 @@ impl Shared {
         }
     }
 
-    fn load(&self, key: &FactKey) -> Result<Cached, StoreError> {
+    /// `found`, called with the index locked, is told what the key has then.
+    fn load<T>(&self, key: &FactKey, found: impl FnOnce(Cached) -> T) -> Result<T, StoreError> {
         // Callers may have the index locked already.
+        let mut location = self.index.read_recursive().location(key);
         for _ in 0..LOOKS {
-            let Some(location) = self.index.read_recursive().location(key) else { return Ok(None) };
-            if let Some(state) = self.load_from(location, key)? {
-                return Ok(Some(Arc::new(state)));
+            let state = location.map(|location| self.load_from(location, key)).transpose()?;
+            let index = self.index.read_recursive();
+            let now = index.location(key);
+            match state {
+                None if now.is_none() => return Ok(found(None)),
+                Some(Some(state)) if now == location => return Ok(found(Some(Arc::new(state)))),
+                _ => location = now,
             }
         }
         let index = self.index.read_recursive();
-        let Some(location) = index.location(key) else { return Ok(None) };
-        let row = block::row_of(location.block);
-        let state = self.load_from(location, key)?.ok_or_else(|| self.records.damaged(Space::Live, &row))?;
-        Ok(Some(Arc::new(state)))
+        let Some(location) = index.location(key) else { return Ok(found(None)) };
+        let gone = || self.records.damaged(Space::Live, &block::row_of(location.block));
+        Ok(found(Some(Arc::new(self.load_from(location, key)?.ok_or_else(gone)?))))
     }
 
     /// `None`: the block is gone, two commits or more after the key was looked up.
@@ -128,13 +133,12 @@ impl Reader {
         let shared = &*self.0;
         match shared.cache.get_value_or_guard(key, None) {
             GuardResult::Value(state) => Ok(state),
-            // What a commit puts in the cache meanwhile takes the guard's place, so that nothing older stays.
-            GuardResult::Guard(guard) => {
-                let state = shared.load(key)?;
+            // Commits replace what is cached and do not know of what is on its way there: it comes while there is none.
+            GuardResult::Guard(guard) => shared.load(key, |state| {
                 let _ = guard.insert(state.clone());
-                Ok(state)
-            }
-            GuardResult::Timeout => shared.load(key),
+                state
+            }),
+            GuardResult::Timeout => shared.load(key, |state| state),
         }
     }
 

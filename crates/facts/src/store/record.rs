@@ -153,6 +153,11 @@ impl Records {
         }
     }
 
+    pub(super) fn is_of_newest_key(&self, record: &[u8]) -> bool {
+        let newest = self.keyring.as_ref().map(|keyring| keyring.read().newest());
+        newest.is_none_or(|newest| record.get(1..5) == Some(&newest.0.to_le_bytes()))
+    }
+
     /// The same value in a record of now: sealed with the newest key. `None`: it is so already.
     pub(super) fn renewed(
         &self,
@@ -161,9 +166,7 @@ impl Records {
         record: &[u8],
         nonces: &mut Nonces,
     ) -> Result<Option<Vec<u8>>, StoreError> {
-        let Some(keyring) = &self.keyring else { return Ok(None) };
-        let newest = keyring.read().newest();
-        if record.get(1..5) == Some(&newest.0.to_le_bytes()) {
+        if self.is_of_newest_key(record) {
             return Ok(None);
         }
         let mut out = vec![0; self.head_bytes()];
