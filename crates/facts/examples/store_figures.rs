@@ -1,5 +1,5 @@
-//! Figures of the store on this machine: `store_figures <folder> <facts> [plain|sealed]`. It fills the folder if it is
-//! empty, so that a second run shows what opening it costs.
+//! Figures of the store on this machine: `store_figures <folder> <facts> [plain|sealed] [rounds]`. It fills the folder if it is
+//! empty, so that a second run shows what opening it costs. With `rounds`, that run only overwrites all facts so often.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a program to be watched")]
 
 use std::{
@@ -197,8 +197,8 @@ fn overwrite(store: &mut FactStore, origin: &Origin, facts: u64) {
 }
 
 /// Facts over old ones, 1,000 to a commit, while another thread makes them durable.
-fn pipelined(store: &mut FactStore, origin: &Origin, facts: u64) {
-    let (syncer, rounds) = (store.syncer(), 300);
+fn pipelined(store: &mut FactStore, origin: &Origin, facts: u64, rounds: u64) {
+    let (syncer, mut dice) = (store.syncer(), Dice(5));
     let is_done = AtomicBool::new(false);
     let mut spent = Spent::default();
     let mut waited = Duration::ZERO;
@@ -212,13 +212,14 @@ fn pipelined(store: &mut FactStore, origin: &Origin, facts: u64) {
             }
         });
         for round in 0..rounds {
-            let change = |place: u64| {
-                let key = key((round * 1_000 + place) % facts);
-                let before = store.state(&key).unwrap();
-                let after = Some(fact(origin, 1_000_000 + round * 1_000 + place, before.as_deref()));
-                Change::new(key, before.map(Into::into), after)
+            // One of each thousand, so that no two commits have the same keys.
+            let mut change = |place: u64| {
+                let key = key((dice.below(facts / 1_000) * 1_000 + place) % facts);
+                // As a node does it: the value that is there is not read.
+                let before = store.before(&key).unwrap();
+                Change::new(key, before, Some(fact(origin, 1_000_000 + round * 1_000 + place, None)))
             };
-            let changes = (0..1_000).map(change).collect();
+            let changes = (0..1_000).map(&mut change).collect();
             spent.on(|| store.commit(Commit { changes, ..Commit::default() }).unwrap());
         }
         let began = Instant::now();
@@ -306,6 +307,7 @@ fn main() {
     let folder = PathBuf::from(arguments.next().unwrap());
     let facts: u64 = arguments.next().unwrap().parse().unwrap();
     let is_sealed = arguments.next().is_some_and(|kind| kind == "sealed");
+    let rounds: Option<u64> = arguments.next().map(|rounds| rounds.parse().unwrap());
     let key_file = is_sealed.then(|| folder.with_extension("key"));
     let origin = Origin { node: NodeId::new("k8s-node-1").unwrap(), incarnation: 0x0123_4567_89ab_cdef };
     say("resident at the start", format!("{:.1} MB", resident_mb()));
@@ -320,10 +322,13 @@ fn main() {
     say("resident after opening", format!("{:.1} MB", resident_mb()));
     if count == 0 {
         fill(&mut store, &origin, facts);
+    } else if let Some(rounds) = rounds {
+        pipelined(&mut store, &origin, facts, rounds * facts.div_ceil(1_000));
+        say("resident after writing", format!("{:.1} MB", resident_mb()));
     } else {
         read(&store.reader(), facts);
         overwrite(&mut store, &origin, facts);
-        pipelined(&mut store, &origin, facts);
+        pipelined(&mut store, &origin, facts, 300);
         clients(&mut store, &origin, facts, 64);
         clients(&mut store, &origin, facts, 512);
     }

@@ -15,7 +15,10 @@
 //! anew, which loses nothing, as all commits were with the operating system. Any other failure of a write is final:
 //! what the operating system still shows of a file that it could not write says nothing about the disk.
 
+mod block;
+mod blocks;
 mod check;
+mod cleaning;
 mod commit;
 mod encoding;
 mod engine;
@@ -27,12 +30,15 @@ mod mark;
 mod opening;
 mod ordered;
 mod reader;
+mod reclaim;
 mod record;
 mod rewrite;
 mod room;
 mod settings;
 mod syncer;
 mod tally;
+#[cfg(test)]
+mod tests;
 
 use std::{fmt, sync::Arc};
 
@@ -47,8 +53,10 @@ pub use self::{
     syncer::Syncer,
 };
 use self::{
+    cleaning::Credit,
     engine::{Engine, Space},
     reader::Shared,
+    reclaim::Reclaim,
     room::Room,
     tally::Tally,
 };
@@ -70,6 +78,8 @@ pub struct FactStore {
     syncer: Syncer,
     room: Room,
     nonces: Nonces,
+    credit: Credit,
+    reclaim: Reclaim,
     loss: Option<Loss>,
     rewriting: rewrite::Place,
 }

@@ -1,13 +1,13 @@
 //! Whether a store is what it should be, from its files alone.
 
-use std::{collections::HashSet, fmt};
+use std::fmt;
 
 use crate::{
     key::FactKey,
     store::{
-        Reader, StoreError,
+        Reader, StoreError, block,
         engine::{Engine, Space},
-        index::{Index, IndexBuilder},
+        index::IndexBuilder,
         reader::Shared,
         record::{Check, NAMED},
         tally::{self, Tally},
@@ -31,7 +31,7 @@ pub struct Checked {
 pub enum Finding {
     /// A record that is not what was written.
     Damaged { what: String },
-    /// A record that is not in the row of its name.
+    /// A lost value that is not in a row of its key.
     Misplaced { key: FactKey },
     /// A lost value of a key of which nothing is remembered.
     Orphan { key: FactKey },
@@ -54,19 +54,23 @@ impl fmt::Display for Finding {
 }
 
 impl Reader {
-    /// Reads every record and compares it with its name, the indexes and the sums. Commits wait until it is done.
+    /// Reads every record and compares them with their places, the indexes and the sums. Commits wait until it is done.
     ///
     /// # Errors
     /// [`StoreError`]: the files could not be read. What is read and is wrong is a finding.
     pub fn check(&self) -> Result<Checked, StoreError> {
         let shared = &*self.0;
+        let _none_under_way = shared.commit.lock();
         let index = shared.index.read();
         shared.with_engine(|engine| {
             let mut check = Checking { shared, engine, sums: Tally::default(), checked: Checked::default() };
-            let keys = check.live(&index)?;
-            check.history(&keys)?;
+            let rebuilt = check.live()?;
+            check.history(&rebuilt)?;
             check.metadata()?;
             check.sums()?;
+            if rebuilt.build() != *index {
+                check.checked.findings.push(Finding::Index);
+            }
             Ok(check.checked)
         })
     }
@@ -84,33 +88,22 @@ impl Checking<'_> {
         self.checked.findings.push(Finding::Damaged { what: error.to_string() });
     }
 
-    fn live(&mut self, index: &Index) -> Result<HashSet<FactKey>, StoreError> {
-        let (mut rebuilt, mut keys, engine) = (IndexBuilder::default(), HashSet::new(), self.engine);
-        engine.scan(Space::Live, b"", false, |(row, record)| {
+    fn live(&mut self) -> Result<IndexBuilder, StoreError> {
+        let (mut rebuilt, engine) = (IndexBuilder::default(), self.engine);
+        let first = self.stored()?.unwrap_or_default().first;
+        engine.scan_back(Space::Live, &block::row_of(first), |(row, record)| {
             let check = Check::of(&record);
             self.sums.live.add(check);
-            self.checked.states += 1;
-            match self.shared.records.read_live(&row, &record) {
-                Ok((key, state)) => {
-                    if self.shared.records.live_row(&key) != row {
-                        self.checked.findings.push(Finding::Misplaced { key: key.clone() });
-                    }
-                    // A key of two rows is misplaced in one of them.
-                    if keys.insert(key.clone()) {
-                        rebuilt.add(key, &state, check);
-                    }
-                }
-                Err(error) => self.damaged(&error),
+            if let Err(error) = rebuilt.add_record(&self.shared.records, &row, &record) {
+                self.damaged(&error);
             }
             Ok(true)
         })?;
-        if rebuilt.build() != *index {
-            self.checked.findings.push(Finding::Index);
-        }
-        Ok(keys)
+        self.checked.states = rebuilt.len() as u64;
+        Ok(rebuilt)
     }
 
-    fn history(&mut self, keys: &HashSet<FactKey>) -> Result<(), StoreError> {
+    fn history(&mut self, live: &IndexBuilder) -> Result<(), StoreError> {
         let engine = self.engine;
         engine.scan(Space::History, b"", false, |(row, record)| {
             self.sums.history.add(Check::of(&record));
@@ -119,7 +112,7 @@ impl Checking<'_> {
                 Ok((key, _)) if !row.starts_with(&self.shared.records.history_prefix(&key)) => {
                     self.checked.findings.push(Finding::Misplaced { key });
                 }
-                Ok((key, _)) if !keys.contains(&key) => self.checked.findings.push(Finding::Orphan { key }),
+                Ok((key, _)) if !live.has(&key) => self.checked.findings.push(Finding::Orphan { key }),
                 Ok(_) => {}
                 Err(error) => self.damaged(&error),
             }
@@ -139,9 +132,13 @@ impl Checking<'_> {
         })
     }
 
-    fn sums(&mut self) -> Result<(), StoreError> {
+    fn stored(&self) -> Result<Option<Tally>, StoreError> {
         let stored = self.engine.get(Space::Metadata, tally::ROW)?;
-        let mut stored = stored.and_then(|bytes| Tally::from_bytes(&bytes)).unwrap_or_default();
+        Ok(stored.and_then(|bytes| Tally::from_bytes(&bytes)))
+    }
+
+    fn sums(&mut self) -> Result<(), StoreError> {
+        let mut stored = self.stored()?.unwrap_or_default();
         for space in Space::ALL {
             if stored.of(space) != self.sums.of(space) {
                 self.checked.findings.push(Finding::Sum { keyspace: space.name() });

@@ -1,52 +1,51 @@
 //! From a commit to rows of the engine and changes of the index.
 
-use std::collections::{BTreeMap, hash_map::Entry};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use crate::{
     key::FactKey,
-    seal::Nonces,
     state::Cell,
     storage::{Change, Commit},
     store::{
         FactStore, StoreError,
+        block::{self, Location, Number, Packed, Packer},
+        blocks::{Block, Blocks},
         engine::{Rows, Space},
-        index::After,
+        index::{After, Index},
         record::Check,
         tally::{self, Tally},
     },
 };
 
-/// A commit of so many keys is worth a thread more.
-const ENCODED_APART: usize = 256;
-
-type Map<K, V> = std::collections::HashMap<K, V, ahash::RandomState>;
-
 /// What a commit is to write, and what is so once it is written.
 pub(super) struct Prepared {
     rows: Rows,
     bytes: u64,
-    tally: Tally,
+    pub(super) tally: Tally,
+    pub(super) live: Live,
+}
+
+/// What becomes of the live facts and their blocks, in this order.
+#[derive(Default)]
+pub(super) struct Live {
+    packed: Vec<(Number, Block)>,
+    pub(super) moved: Vec<(FactKey, Location)>,
     changes: Vec<Indexed>,
+    /// Of the changes.
+    bytes: u64,
 }
 
 struct Indexed {
     change: Change,
-    check: Check,
-}
-
-/// A live row, and its record if there is to be one.
-struct Encoded {
-    row: Vec<u8>,
-    record: Option<Vec<u8>>,
+    /// Of its new state.
+    location: Option<Location>,
 }
 
 impl Prepared {
-    fn put(&mut self, space: Space, row: Vec<u8>, record: Vec<u8>, before: Option<Check>) -> Check {
-        let check = Check::of(&record);
-        self.tally.of(space).add(check);
+    fn put(&mut self, space: Space, row: Vec<u8>, record: Vec<u8>, before: Option<Check>) {
+        self.tally.of(space).add(Check::of(&record));
         self.remove(space, before);
         self.push(space, row, Some(record));
-        check
     }
 
     fn remove(&mut self, space: Space, before: Option<Check>) {
@@ -55,30 +54,52 @@ impl Prepared {
         }
     }
 
+    /// The log begins behind what is not live.
+    pub(super) fn pass(&mut self, blocks: &Blocks) {
+        let (passed, first) = blocks.passed();
+        passed.for_each(|block| self.tally.live.remove(block.check));
+        self.tally.first = first;
+    }
+
+    /// Blocks at the end of the log.
+    pub(super) fn add(&mut self, packer: Packer<'_>) -> Result<(), StoreError> {
+        let (packed, next) = packer.finish()?;
+        self.tally.block = next;
+        for Packed { number, record, block } in packed {
+            self.tally.live.add(block.check);
+            self.push(Space::Live, block::row_of(number).to_vec(), Some(record));
+            self.live.packed.push((number, block));
+        }
+        Ok(())
+    }
+
+    /// Last of all.
+    pub(super) fn with_tally(mut self) -> Prepared {
+        let tally = self.tally.to_bytes();
+        self.push(Space::Metadata, tally::ROW.to_vec(), Some(tally));
+        self
+    }
+
     fn push(&mut self, space: Space, row: Vec<u8>, record: Option<Vec<u8>>) {
         self.bytes += (row.len() + record.as_ref().map_or(0, Vec::len) + 16) as u64;
         self.rows.push((space, row, record));
     }
 }
 
-/// One change for each key, from what was before the first to what is after the last: the engine takes a row once.
+/// One change for each key, from what was before the first to what is after the last.
 fn each_once(changes: Vec<Change>) -> Vec<Change> {
-    if changes.len() < 2 {
+    let mut keys: HashSet<&FactKey, ahash::RandomState> =
+        HashSet::with_capacity_and_hasher(changes.len(), ahash::RandomState::default());
+    if changes.len() < 2 || changes.iter().all(|change| keys.insert(&change.key)) {
         return changes;
     }
-    let mut places: Map<FactKey, usize> = Map::with_capacity_and_hasher(changes.len(), ahash::RandomState::default());
+    let mut places: HashMap<FactKey, usize> = HashMap::new();
     let mut once: Vec<Change> = Vec::with_capacity(changes.len());
     for change in changes {
-        match places.entry(change.key.clone()) {
-            Entry::Vacant(place) => {
-                place.insert(once.len());
-                once.push(change);
-            }
-            Entry::Occupied(place) => {
-                if let Some(earlier) = once.get_mut(*place.get()) {
-                    *earlier = change.since(earlier.before.take());
-                }
-            }
+        let place = *places.entry(change.key.clone()).or_insert(once.len());
+        match once.get_mut(place) {
+            Some(earlier) => *earlier = change.since(earlier.before.take()),
+            None => once.push(change),
         }
     }
     once
@@ -86,76 +107,34 @@ fn each_once(changes: Vec<Change>) -> Vec<Change> {
 
 impl FactStore {
     pub(super) fn prepare(&mut self, commit: Commit) -> Result<Prepared, StoreError> {
-        let tally = Tally { commits: self.tally.commits.saturating_add(1), ..self.tally };
-        let rows = Vec::with_capacity(commit.changes.len() + commit.metadata.len() + 1);
-        let mut prepared = Prepared { rows, bytes: 0, tally, changes: Vec::with_capacity(commit.changes.len()) };
-        let mut forgotten = Vec::new();
+        let mut prepared = self.prepared(self.tally);
         let changes = each_once(commit.changes);
-        let encoded = self.encode(&changes)?;
-        for (change, encoded) in changes.into_iter().zip(encoded) {
-            self.prepare_change(change, encoded, &mut prepared, &mut forgotten)?;
-        }
+        // A key that comes and goes in one commit may have lost values in it.
+        let forgotten = changes.iter().filter(|change| change.after().is_none());
+        let forgotten: Vec<FactKey> = forgotten.map(|change| change.key.clone()).collect();
+        self.prepare_live(changes, &mut prepared)?;
         self.prepare_lost(commit.lost, &forgotten, &mut prepared)?;
         self.prepare_metadata(commit.metadata, &mut prepared)?;
-        let tally = prepared.tally.to_bytes();
-        prepared.push(Space::Metadata, tally::ROW.to_vec(), Some(tally));
-        // Neighbours find their places in the engine's buffer sooner; each row is there once.
-        prepared
-            .rows
-            .sort_unstable_by(|(space, row, _), (other_space, other, _)| (space, row).cmp(&(other_space, other)));
-        Ok(prepared)
+        Ok(prepared.with_tally())
     }
 
-    /// The rows of the changes' keys, and what is to be there: that which takes most of the time and needs nothing but
-    /// the change, so half of a large commit is encoded on another thread.
-    fn encode(&mut self, changes: &[Change]) -> Result<Vec<Encoded>, StoreError> {
-        let (records, nonces) = (&self.shared.records, &mut self.nonces);
-        let encode = |changes: &[Change], nonces: &mut Nonces| -> Result<Vec<Encoded>, StoreError> {
-            let one = |change: &Change| {
-                let row = records.live_row(&change.key);
-                let record = match change.after() {
-                    Some(after) => Some(records.state(&row, &change.key, after, nonces)?),
-                    None => None,
-                };
-                Ok(Encoded { row, record })
-            };
-            changes.iter().map(one).collect()
-        };
-        let half = changes.split_at_checked(changes.len() / 2).filter(|_| changes.len() >= ENCODED_APART);
-        let Some((first, second)) = half else { return encode(changes, nonces) };
-        std::thread::scope(|scope| {
-            let apart = std::thread::Builder::new().spawn_scoped(scope, || encode(second, &mut Nonces::new()));
-            let mut encoded = encode(first, nonces)?;
-            encoded.extend(match apart.map(std::thread::ScopedJoinHandle::join) {
-                Ok(Ok(second)) => second?,
-                // The system had no thread for it.
-                Ok(Err(_)) | Err(_) => encode(second, nonces)?,
-            });
-            Ok(encoded)
-        })
+    pub(super) fn prepared(&self, tally: Tally) -> Prepared {
+        let tally = Tally { commits: self.tally.commits.saturating_add(1), ..tally };
+        Prepared { rows: Vec::new(), bytes: 0, tally, live: Live::default() }
     }
 
-    fn prepare_change(
-        &mut self,
-        change: Change,
-        Encoded { row, record }: Encoded,
-        prepared: &mut Prepared,
-        forgotten: &mut Vec<FactKey>,
-    ) -> Result<(), StoreError> {
-        let before = self.shared.index.read().check(&change.key);
-        if before.is_some() != change.before.is_some() {
-            return Err(StoreError::Unfitting { key: change.key.to_string() });
-        }
-        let check = match record {
-            Some(record) => prepared.put(Space::Live, row, record, before),
-            None => {
-                prepared.remove(Space::Live, before);
-                prepared.push(Space::Live, row, None);
-                forgotten.push(change.key.clone());
-                Check::default()
-            }
-        };
-        prepared.changes.push(Indexed { change, check });
+    /// Blocks of what changes, and those that go.
+    fn prepare_live(&mut self, changes: Vec<Change>, prepared: &mut Prepared) -> Result<(), StoreError> {
+        let shared = self.shared.clone();
+        let index = shared.index.read();
+        prepared.pass(index.blocks());
+        let mut packer = Packer::new(&shared.records, &mut self.nonces, prepared.tally.block);
+        prepared.live.moved = self.credit.spend(&shared, &index, &mut packer)?;
+        let own = packer.number();
+        prepared.live.changes = pack(changes, &index, &mut packer)?;
+        prepared.add(packer)?;
+        let packed = prepared.live.packed.iter().filter(|(number, _)| *number >= own);
+        prepared.live.bytes = packed.map(|(_, block)| u64::from(block.bytes)).sum();
         Ok(())
     }
 
@@ -239,7 +218,8 @@ impl FactStore {
             other => other?,
         }
         let shared = self.shared.clone();
-        let mut index = shared.index.write();
+        let _under_way = shared.commit.lock();
+        // Nobody is led to the new blocks yet.
         if let Err(error) = shared.with_engine(|engine| engine.write(prepared.rows)) {
             // What the engine could not write to the end may yet be whole in its log.
             if !self.reopen(error, prepared.tally.commits)? {
@@ -248,32 +228,58 @@ impl FactStore {
         }
         self.tally = prepared.tally;
         self.syncer.committed(self.tally.commits);
-        for Indexed { change, check } in prepared.changes {
-            let after = change.after().map(|state| After { state, head: change.head(), check });
-            index.change(&change.key, change.before.as_ref(), after);
-            let (key, _, after) = change.into_parts();
-            shared.cache.insert(key, after);
-        }
+        self.take_effect(prepared.live);
         Ok(())
     }
 
-    /// Writes rows that change no state's meaning, as one.
-    pub(super) fn write_rows(
-        &mut self,
-        rows: Rows,
-        tally: Tally,
-        renewed: &[(FactKey, Check)],
-    ) -> Result<(), StoreError> {
-        let mut prepared = Prepared { rows: Vec::new(), bytes: 0, tally, changes: Vec::new() };
-        prepared.tally.commits = self.tally.commits.saturating_add(1);
+    fn take_effect(&mut self, live: Live) {
+        let shared = self.shared.clone();
+        let mut index = shared.index.write();
+        let Live { packed, moved, changes, bytes } = live;
+        let blocks = index.blocks_mut();
+        packed.into_iter().for_each(|(number, block)| blocks.push(number, block));
+        let behind = blocks.begin_with(self.tally.first);
+        moved.into_iter().for_each(|(key, location)| index.relocate(&key, location));
+        for Indexed { change, location } in changes {
+            let after = change.after().zip(location);
+            let after = after.map(|(state, location)| After { state, head: change.head(), location });
+            index.change(&change.key, change.before.as_ref(), after);
+            let (key, _, after) = change.into_parts();
+            // What nobody reads does not take the place of what is read.
+            let _ = self.shared.cache.replace(key, after, true);
+        }
+        self.credit.earn(bytes, index.blocks());
+        drop(index);
+        self.reclaim.left(behind, self.tally.first, &self.shared);
+    }
+
+    /// Writes rows of history or metadata that change no meaning, as one.
+    pub(super) fn write_rows(&mut self, rows: Rows, tally: Tally) -> Result<(), StoreError> {
+        let mut prepared = self.prepared(tally);
         for (space, row, record) in rows {
             prepared.push(space, row, record);
         }
-        let tally = prepared.tally.to_bytes();
-        prepared.push(Space::Metadata, tally::ROW.to_vec(), Some(tally));
-        self.write(prepared)?;
-        let mut index = self.shared.index.write();
-        renewed.iter().for_each(|(key, check)| index.renew(key, *check));
-        Ok(())
+        self.write(prepared.with_tally())
     }
+}
+
+fn pack(changes: Vec<Change>, index: &Index, packer: &mut Packer<'_>) -> Result<Vec<Indexed>, StoreError> {
+    let mut indexed = Vec::with_capacity(changes.len());
+    for change in changes {
+        let is_stored = index.location(&change.key).is_some();
+        if is_stored != change.before.is_some() {
+            return Err(StoreError::Unfitting { key: change.key.to_string() });
+        }
+        let location = match change.after() {
+            Some(after) => Some(packer.put(&change.key, after)?),
+            None => {
+                if is_stored {
+                    packer.forget(&change.key)?;
+                }
+                None
+            }
+        };
+        indexed.push(Indexed { change, location });
+    }
+    Ok(indexed)
 }

@@ -7,15 +7,21 @@ use std::{
     fs, io,
     panic::{AssertUnwindSafe, catch_unwind},
     path::Path,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use fjall::{
     AbstractTree, Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch, PersistMode, UserValue,
+    compaction::Leveled,
     config::{BlockSizePolicy, BloomConstructionPolicy, FilterPolicy, FilterPolicyEntry, PinningPolicy},
 };
 
-use crate::store::{Settings, StoreError, manifest};
+use crate::store::{
+    Settings, StoreError,
+    block::{self, Number},
+    manifest,
+};
 
 /// What a record is of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -52,9 +58,11 @@ const STALL_MAX: Duration = Duration::from_secs(30);
 const JOURNALS_BYTES: u64 = 64 << 20;
 /// History and metadata change seldom or in place.
 const SMALL_BUFFER_BYTES: u64 = 1 << 20;
-/// With one, a merge of tables would keep full buffers waiting. The engine's first worker leaves merges to the others,
-/// but as long as one waits it asks for it again and again: with one other, that takes a processor during each merge.
-const WORKERS: usize = 3;
+/// With more, the engine's first worker leaves merges to the others and asks for them again and again, which takes a
+/// processor meanwhile. With one, a merge of tables keeps full buffers waiting: so merges are small, and tables of
+/// blocks, which come in order, need none.
+const WORKERS: usize = 1;
+const MERGED_BYTES: u64 = 4 << 20;
 /// A record is read with its block, which is copied and checked as a whole.
 const BLOCK_BYTES: u32 = 2 << 10;
 /// Buffers with less than this are no reason to write tables.
@@ -104,9 +112,13 @@ impl Engine {
             KeyspaceCreateOptions::default()
                 .max_memtable_size(bytes)
                 .data_block_size_policy(BlockSizePolicy::all(BLOCK_BYTES))
+                .index_block_pinning_policy(PinningPolicy::all(true))
+        };
+        let small = || {
+            options(SMALL_BUFFER_BYTES)
+                .compaction_strategy(Arc::new(Leveled::default().with_table_target_size(MERGED_BYTES)))
                 .filter_policy(bloom())
                 .filter_block_pinning_policy(PinningPolicy::all(true))
-                .index_block_pinning_policy(PinningPolicy::all(true))
         };
         manifest::look(folder)?;
         let opened = guarded("opened", || {
@@ -115,10 +127,11 @@ impl Engine {
                 .max_journaling_size(JOURNALS_BYTES)
                 .worker_threads(WORKERS)
                 .open()?;
-            let keyspace = |name, bytes| database.keyspace(name, || options(bytes));
-            let live = keyspace("live", settings.write_buffer_bytes)?;
-            let history = keyspace("history", SMALL_BUFFER_BYTES)?;
-            let metadata = keyspace("metadata", SMALL_BUFFER_BYTES)?;
+            // A block that is looked for is there, in the one table whose range it is in.
+            let live = || options(settings.write_buffer_bytes).filter_policy(FilterPolicy::disabled());
+            let live = database.keyspace("live", live)?;
+            let history = database.keyspace("history", small)?;
+            let metadata = database.keyspace("metadata", small)?;
             Ok(Engine { live, history, metadata, database })
         });
         opened.map_err(|error| match error {
@@ -145,19 +158,21 @@ impl Engine {
         space: Space,
         prefix: &[u8],
         backwards: bool,
-        mut visit: impl FnMut(Row) -> Result<bool, StoreError>,
+        visit: impl FnMut(Row) -> Result<bool, StoreError>,
     ) -> Result<(), StoreError> {
         let mut rows = guarded("read", || Ok(self.keyspace(space).prefix(prefix)))?;
-        loop {
-            let next = guarded("read", || {
-                let next = if backwards { rows.next_back() } else { rows.next() };
-                next.map(fjall::Guard::into_inner).transpose()
-            })?;
-            let Some((row, record)) = next else { return Ok(()) };
-            if !visit((row.to_vec(), record))? {
-                return Ok(());
-            }
-        }
+        each(|| if backwards { rows.next_back() } else { rows.next() }, visit)
+    }
+
+    /// Rows from the last to `first`.
+    pub(super) fn scan_back(
+        &self,
+        space: Space,
+        first: &[u8],
+        visit: impl FnMut(Row) -> Result<bool, StoreError>,
+    ) -> Result<(), StoreError> {
+        let mut rows = guarded("read", || Ok(self.keyspace(space).range(first..)))?;
+        each(|| rows.next_back(), visit)
     }
 
     /// Up to `limit` rows after `after`, in order.
@@ -167,6 +182,11 @@ impl Engine {
             let rows = self.keyspace(space).range::<&[u8], _>((Excluded(after), Unbounded)).take(limit);
             rows.map(|row| row.into_inner().map(|(row, record)| (row.to_vec(), record))).collect()
         })
+    }
+
+    /// Drops the tables in which there are only live rows before that block.
+    pub(super) fn drop_before(&self, block: Number) -> Result<(), StoreError> {
+        guarded("dropped", || Ok(self.live.tree.drop_range(..block::row_of(block))?))
     }
 
     /// Waits until a write does not have to wait inside the engine.
@@ -214,6 +234,19 @@ impl Engine {
             }
             batch.commit()
         })
+    }
+}
+
+fn each(
+    mut next: impl FnMut() -> Option<fjall::Guard>,
+    mut visit: impl FnMut(Row) -> Result<bool, StoreError>,
+) -> Result<(), StoreError> {
+    loop {
+        let next = guarded("read", || next().map(fjall::Guard::into_inner).transpose())?;
+        let Some((row, record)) = next else { return Ok(()) };
+        if !visit((row.to_vec(), record))? {
+            return Ok(());
+        }
     }
 }
 

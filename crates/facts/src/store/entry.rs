@@ -1,4 +1,4 @@
-//! What is kept in memory of each key: its record's check, and the head of a plain state.
+//! What is kept in memory of each key: where its fact is, and the head of a plain state.
 
 use std::collections::HashMap;
 
@@ -6,7 +6,7 @@ use crate::{
     causality::{Dot, Origin},
     clock::{Hlc, Millis},
     head::Head,
-    store::record::Check,
+    store::block::Location,
 };
 
 /// Origins by small numbers, as many keys have the same.
@@ -37,10 +37,10 @@ const IS_DELETION: u32 = 1 << 31;
 /// Of facts that do not end.
 const NEVER: u64 = u64::MAX;
 
-/// 56 bytes.
+/// 64 bytes.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Entry {
-    pub(super) check: Check,
+    pub(super) location: Location,
     /// 0, which no write has: there is no head.
     seq: u64,
     hlc: u64,
@@ -53,8 +53,9 @@ pub(super) struct Entry {
 }
 
 impl Entry {
-    pub(super) fn new(check: Check, head: Option<&Head>, origins: &mut Origins) -> Entry {
-        let without = Entry { check, seq: 0, hlc: 0, expires_at: NEVER, hash: [0; 16], created_before: 0, origin: 0 };
+    pub(super) fn new(location: Location, head: Option<&Head>, origins: &mut Origins) -> Entry {
+        let without =
+            Entry { location, seq: 0, hlc: 0, expires_at: NEVER, hash: [0; 16], created_before: 0, origin: 0 };
         head.and_then(|head| without.with(head, origins)).unwrap_or(without)
     }
 
@@ -93,6 +94,8 @@ mod tests {
     use super::*;
     use crate::causality::NodeId;
 
+    const HERE: Location = Location { block: 5, bytes: 6, at: 7, place: 8 };
+
     #[test]
     fn a_head_is_given_back_as_it_was_or_not_at_all() {
         let mut origins = Origins::default();
@@ -106,8 +109,8 @@ mod tests {
                 is_deletion,
                 hash: [3; 16],
             };
-            let entry = Entry::new(Check(5), Some(&head), &mut origins);
-            assert_eq!((entry.check, entry.head(&origins)), (Check(5), fits.then_some(head)));
+            let entry = Entry::new(HERE, Some(&head), &mut origins);
+            assert_eq!((entry.location, entry.head(&origins)), (HERE, fits.then_some(head)));
         };
         check("a", 1_800_000_000_000, None, false, true);
         check("b", 1_799_999_999_000, Some(1_900_000_000_000), false, true);
@@ -115,7 +118,7 @@ mod tests {
         check("b", 1_700_000_000_000, None, false, false);
         check("b", 1_800_000_000_001, None, false, false);
         check("a", 1_800_000_000_000, Some(u64::MAX), false, false);
-        assert_eq!(Entry::new(Check(5), None, &mut origins).head(&origins), None);
-        assert_eq!((origins.all.len(), size_of::<Entry>()), (2, 56));
+        assert_eq!(Entry::new(HERE, None, &mut origins).head(&origins), None);
+        assert_eq!((origins.all.len(), size_of::<Entry>()), (2, 64));
     }
 }

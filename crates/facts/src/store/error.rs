@@ -39,6 +39,11 @@ pub enum StoreError {
     Unfitting { key: String },
     #[error("the folder of the facts was made by a newer version ({0})")]
     Version(String),
+    #[error(
+        "the folder of the facts was made by an older version (version {version}; this reads {reads}): move it away and let \
+         the node join anew, or start with no facts"
+    )]
+    Outdated { version: u32, reads: u32 },
     #[error("another process has the facts open")]
     Locked,
     #[error(transparent)]

@@ -1,9 +1,9 @@
 //! What is found by other things than a key's name. It is in memory only and built from the states when a store is
 //! opened: so it never disagrees with them after a crash, costs a write no further record, and puts no name of a key
-//! in a file. It takes some 190 bytes for each key, the key among them.
+//! in a file. It takes some 200 bytes for each key, the key among them.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     ops::Bound::{self, Excluded, Included},
 };
 
@@ -14,9 +14,14 @@ use crate::{
     key::{FactKey, Pattern},
     state::{Body, Cell, State},
     store::{
+        StoreError,
+        block::{self, Fact, Location, Number},
+        blocks::{Block, Blocks},
+        encoding::read_state,
+        engine::Space,
         entry::{Entry, Origins},
         ordered::Ordered,
-        record::Check,
+        record::{Check, Records},
     },
 };
 
@@ -31,6 +36,7 @@ pub(super) struct Index {
     written: BTreeMap<Origin, Ordered<(u64, Option<FactKey>)>>,
     ending: Ordered<(Millis, Option<FactKey>)>,
     sizes: BTreeMap<String, NamespaceSize>,
+    blocks: Blocks,
 }
 
 /// How much a namespace has.
@@ -68,7 +74,7 @@ impl NamespaceSize {
 pub(super) struct After<'a> {
     pub(super) state: &'a State,
     pub(super) head: Option<&'a Head>,
-    pub(super) check: Check,
+    pub(super) location: Location,
 }
 
 /// Collects what an index is of, to put it in order at once.
@@ -80,18 +86,60 @@ pub(super) struct IndexBuilder {
     written: BTreeMap<Origin, Vec<(u64, Option<FactKey>)>>,
     ending: Vec<(Millis, Option<FactKey>)>,
     sizes: BTreeMap<String, NamespaceSize>,
+    blocks: Blocks,
+    /// Forgotten by a block that was added.
+    forgotten: HashSet<FactKey, ahash::RandomState>,
 }
 
 impl IndexBuilder {
-    /// `count`: about how many keys there will be.
-    pub(super) fn for_count(count: u64) -> IndexBuilder {
-        let count = usize::try_from(count).unwrap_or(0).min(1 << 24);
-        let entries = HashMap::with_capacity_and_hasher(count, ahash::RandomState::default());
-        IndexBuilder { keys: Vec::with_capacity(count), entries, ..IndexBuilder::default() }
+    /// A block and what is live in it; the last one first.
+    ///
+    /// # Errors
+    /// It is damaged, and nothing was added.
+    pub(super) fn add_record(&mut self, records: &Records, row: &[u8], record: &[u8]) -> Result<(), StoreError> {
+        let payload = records.open_block(row, record)?;
+        let added = block::number_of(row).and_then(|number| self.add_block(number, Check::of(record), &payload));
+        added.ok_or_else(|| records.damaged(Space::Live, row))
     }
 
-    /// Each key once.
-    pub(super) fn add(&mut self, key: FactKey, state: &State, check: Check) {
+    fn add_block(&mut self, number: Number, check: Check, payload: &[u8]) -> Option<()> {
+        let mut block = Block { check, bytes: u32::try_from(payload.len()).ok()?, ..Block::default() };
+        let (mut live, mut forgotten): (Vec<(FactKey, State, Location)>, _) = (Vec::new(), Vec::new());
+        for Fact { location, key, state, .. } in block::facts(number, payload)?.into_iter().rev() {
+            let is_here = |earlier: &FactKey| earlier.as_str() == key;
+            if self.entries.contains_key(key)
+                || self.forgotten.contains(key)
+                || live.iter().any(|(earlier, ..)| is_here(earlier))
+                || forgotten.iter().any(is_here)
+            {
+                continue;
+            }
+            let key = FactKey::new(key).ok()?;
+            match state {
+                Some(state) => {
+                    block.enter(location);
+                    live.push((key, read_state(state).ok()?, location));
+                }
+                None => forgotten.push(key),
+            }
+        }
+        if payload.is_empty() || !self.blocks.push_first(number, block) {
+            return None;
+        }
+        self.forgotten.extend(forgotten);
+        live.into_iter().for_each(|(key, state, location)| self.add(key, &state, location));
+        Some(())
+    }
+
+    pub(super) fn has(&self, key: &FactKey) -> bool {
+        self.entries.contains_key(key)
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.keys.len()
+    }
+
+    fn add(&mut self, key: FactKey, state: &State, location: Location) {
         for (origin, seq) in state.context().iter() {
             let entry = (seq, Some(key.clone()));
             match self.written.get_mut(origin) {
@@ -103,7 +151,7 @@ impl IndexBuilder {
         }
         self.ending.extend(state.ends().into_iter().map(|time| (time, Some(key.clone()))));
         resize(&mut self.sizes, &key, NamespaceSize::default(), NamespaceSize::of(Some(state)));
-        let entry = Entry::new(check, Head::of(&key, state).as_ref(), &mut self.origins);
+        let entry = Entry::new(location, Head::of(&key, state).as_ref(), &mut self.origins);
         self.entries.insert(key.clone(), entry);
         self.keys.push(key);
     }
@@ -117,6 +165,7 @@ impl IndexBuilder {
             written: written.collect(),
             ending: self.ending.into_iter().collect(),
             sizes: self.sizes,
+            blocks: self.blocks,
         }
     }
 }
@@ -143,8 +192,22 @@ impl Index {
         self.keys.len()
     }
 
-    pub(super) fn check(&self, key: &FactKey) -> Option<Check> {
-        self.entries.get(key).map(|entry| entry.check)
+    pub(super) fn location(&self, key: &FactKey) -> Option<Location> {
+        self.entries.get(key).map(|entry| entry.location)
+    }
+
+    /// The key of a live fact.
+    pub(super) fn key_at(&self, key: &str, location: Location) -> Option<&FactKey> {
+        let (key, entry) = self.entries.get_key_value(key)?;
+        (entry.location == location).then_some(key)
+    }
+
+    pub(super) fn blocks(&self) -> &Blocks {
+        &self.blocks
+    }
+
+    pub(super) fn blocks_mut(&mut self) -> &mut Blocks {
+        &mut self.blocks
     }
 
     /// `Some(None)`: the key is there, and its state is read.
@@ -164,14 +227,19 @@ impl Index {
         if let Some(before) = before {
             self.leave(key, before, state);
         }
-        let Some(After { state, head, check }) = after else {
+        let Some(After { state, head, location }) = after else {
             self.keys.remove(key);
-            self.entries.remove(key);
+            if let Some(entry) = self.entries.remove(key) {
+                self.blocks.leave(entry.location);
+            }
             return;
         };
-        let entry = Entry::new(check, head, &mut self.origins);
+        let entry = Entry::new(location, head, &mut self.origins);
         match self.entries.get_mut(key) {
-            Some(own) => *own = entry,
+            Some(own) => {
+                self.blocks.leave(own.location);
+                *own = entry;
+            }
             None => {
                 self.entries.insert(key.clone(), entry);
                 self.keys.insert(key.clone());
@@ -212,9 +280,11 @@ impl Index {
         }
     }
 
-    pub(super) fn renew(&mut self, key: &FactKey, check: Check) {
+    /// The same fact is somewhere else.
+    pub(super) fn relocate(&mut self, key: &FactKey, location: Location) {
         if let Some(entry) = self.entries.get_mut(key) {
-            entry.check = check;
+            self.blocks.leave(entry.location);
+            entry.location = location;
         }
     }
 
@@ -258,7 +328,7 @@ impl PartialEq for Index {
     /// Whatever the origins' numbers are.
     fn eq(&self, other: &Index) -> bool {
         let same = |(key, entry): (&FactKey, &Entry)| {
-            other.check(key) == Some(entry.check) && other.head(key) == Some(entry.head(&self.origins))
+            other.location(key) == Some(entry.location) && other.head(key) == Some(entry.head(&self.origins))
         };
         self.entries.len() == other.entries.len()
             && self.entries.iter().all(same)
@@ -266,5 +336,6 @@ impl PartialEq for Index {
             && self.written == other.written
             && self.ending == other.ending
             && self.sizes == other.sizes
+            && self.blocks == other.blocks
     }
 }

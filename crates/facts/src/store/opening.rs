@@ -14,10 +14,13 @@ use crate::{
     seal::{KeyFile, Keyring, Nonces, SealError},
     store::{
         FactStore, Settings, StoreError,
+        block::{self, Number},
+        cleaning::Credit,
         engine::{Engine, Rows, Space},
         index::{Index, IndexBuilder},
         mark::Mark,
         reader::Shared,
+        reclaim::Reclaim,
         record::{Check, Records},
         rewrite,
         room::Room,
@@ -27,7 +30,7 @@ use crate::{
 };
 
 const KIND_FILE: &str = "store";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// What kind of store a folder has.
 #[derive(Serialize, Deserialize)]
@@ -76,7 +79,9 @@ pub(super) fn open(settings: Settings) -> Result<FactStore, StoreError> {
     if loss.is_some() {
         syncer.sync()?;
     }
-    Ok(FactStore { settings, shared, tally, syncer, room, nonces, loss, rewriting })
+    let credit = Credit::new(settings.write_buffer_bytes / 4);
+    let reclaim = Reclaim::new(settings.write_buffer_bytes.saturating_mul(2));
+    Ok(FactStore { settings, shared, tally, syncer, room, nonces, credit, reclaim, loss, rewriting })
 }
 
 fn keyring(settings: &Settings) -> Result<Option<Keyring>, StoreError> {
@@ -90,6 +95,9 @@ fn keyring(settings: &Settings) -> Result<Option<Keyring>, StoreError> {
                 .map_err(|error| StoreError::io(&path)(io::Error::new(io::ErrorKind::InvalidData, error)))?;
             if kind.version > VERSION {
                 return Err(StoreError::Version(format!("version {}; this reads {VERSION}", kind.version)));
+            }
+            if kind.version < VERSION {
+                return Err(StoreError::Outdated { version: kind.version, reads: VERSION });
             }
             Some(kind)
         }
@@ -141,6 +149,8 @@ struct Found {
     history: Sum,
     metadata: Sum,
     serial: u64,
+    /// The number of the next block.
+    block: Number,
     rows: u64,
 }
 
@@ -150,7 +160,7 @@ impl Found {
     fn read(engine: &Engine, records: &Records, all: bool) -> Result<Found, StoreError> {
         let row = engine.get(Space::Metadata, tally::ROW)?;
         let tally = row.as_ref().and_then(|bytes| Tally::from_bytes(bytes));
-        let mut index = IndexBuilder::for_count(tally.map_or(0, |tally| tally.live.count));
+        let mut index = IndexBuilder::default();
         let mut found = Found {
             tally,
             index: Index::default(),
@@ -159,16 +169,15 @@ impl Found {
             history: Sum::default(),
             metadata: Sum::default(),
             serial: 0,
+            block: 0,
             rows: u64::from(row.is_some()),
         };
-        engine.scan(Space::Live, b"", false, |(row, record)| {
+        let first = block::row_of(tally.map_or(0, |tally| tally.first));
+        engine.scan_back(Space::Live, &first, |(row, record)| {
             found.rows += 1;
-            match records.read_live(&row, &record) {
-                Ok((key, state)) => {
-                    let check = Check::of(&record);
-                    found.live.add(check);
-                    index.add(key, &state, check);
-                }
+            found.block = found.block.max(block::number_of(&row).map_or(0, |number| number.saturating_add(1)));
+            match index.add_record(records, &row, &record) {
+                Ok(()) => found.live.add(Check::of(&record)),
                 Err(_) if all => found.damaged.push(row),
                 Err(error) => return Err(error),
             }
@@ -225,6 +234,8 @@ fn mend(engine: &Engine, found: &Found, durable: u64) -> Result<Tally, StoreErro
     let tally = Tally {
         commits: before.commits.max(durable).saturating_add(1),
         serial: before.serial.max(found.serial),
+        first: before.first,
+        block: before.block.max(found.block),
         live: found.live,
         history: found.history,
         metadata: found.metadata,

@@ -1,6 +1,6 @@
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
-use parking_lot::{RwLock, RwLockReadGuard};
+use parking_lot::{Mutex, RwLock, RwLockReadGuard};
 use quick_cache::{
     Weighter,
     sync::{Cache, DefaultLifecycle, GuardResult},
@@ -13,6 +13,8 @@ use crate::{
     state::{Body, Cell, Part, State},
     store::{
         StoreError,
+        block::{self, Location},
+        encoding::read_state,
         engine::{Engine, Space},
         index::{Index, NamespaceSize},
         record::Records,
@@ -21,6 +23,9 @@ use crate::{
 
 /// Keys found under one lock: between such pieces a writer may go on.
 const PIECE: usize = 512;
+
+/// Places of a key that are looked at before the index stays locked.
+const LOOKS: usize = 3;
 
 /// `None`: there is nothing of the key.
 type Cached = Option<Arc<State>>;
@@ -47,7 +52,10 @@ pub(super) struct Shared {
     pub(super) records: Records,
     /// `None` for good when it could not be opened again after a failure.
     pub(super) engine: RwLock<Option<Engine>>,
-    /// Held by a commit while it takes effect.
+    /// Held by a commit from before it is with the engine until it has taken effect: what is in the engine may have more
+    /// than the index meanwhile.
+    pub(super) commit: Mutex<()>,
+    /// Held by a commit while it takes effect. Blocks that it speaks of are there as long as it is locked.
     pub(super) index: RwLock<Index>,
     pub(super) cache: StateCache,
 }
@@ -61,7 +69,8 @@ impl Shared {
             ahash::RandomState::default(),
             DefaultLifecycle::default(),
         );
-        Shared { records, engine: RwLock::new(Some(engine)), index: RwLock::new(index), cache }
+        let (engine, index) = (RwLock::new(Some(engine)), RwLock::new(index));
+        Shared { records, engine, commit: Mutex::new(()), index, cache }
     }
 
     /// # Errors
@@ -74,14 +83,33 @@ impl Shared {
         }
     }
 
-    fn load(&self, key: &FactKey) -> Result<Cached, StoreError> {
-        // Unless a commit is under way, the index knows at once what there is. Callers may have it locked already.
-        if self.index.try_read_recursive().is_some_and(|index| index.check(key).is_none()) {
-            return Ok(None);
+    /// `found`, called with the index locked, is told what the key has then.
+    fn load<T>(&self, key: &FactKey, found: impl FnOnce(Cached) -> T) -> Result<T, StoreError> {
+        // Callers may have the index locked already.
+        let mut location = self.index.read_recursive().location(key);
+        for _ in 0..LOOKS {
+            let state = location.map(|location| self.load_from(location, key)).transpose()?;
+            let index = self.index.read_recursive();
+            let now = index.location(key);
+            match state {
+                None if now.is_none() => return Ok(found(None)),
+                Some(Some(state)) if now == location => return Ok(found(Some(Arc::new(state)))),
+                _ => location = now,
+            }
         }
-        let row = self.records.live_row(key);
+        let index = self.index.read_recursive();
+        let Some(location) = index.location(key) else { return Ok(found(None)) };
+        let gone = || self.records.damaged(Space::Live, &block::row_of(location.block));
+        Ok(found(Some(Arc::new(self.load_from(location, key)?.ok_or_else(gone)?))))
+    }
+
+    /// `None`: the block is gone, two commits or more after the key was looked up.
+    fn load_from(&self, location: Location, key: &FactKey) -> Result<Option<State>, StoreError> {
+        let row = block::row_of(location.block);
         let Some(record) = self.with_engine(|engine| engine.get(Space::Live, &row))? else { return Ok(None) };
-        Ok(Some(Arc::new(self.records.read_state(key, &row, &record)?)))
+        let payload = self.records.open_block(&row, &record)?;
+        let state = block::state_at(&payload, location, key).and_then(|state| read_state(state).ok());
+        state.map(Some).ok_or_else(|| self.records.damaged(Space::Live, &row))
     }
 }
 
@@ -105,13 +133,12 @@ impl Reader {
         let shared = &*self.0;
         match shared.cache.get_value_or_guard(key, None) {
             GuardResult::Value(state) => Ok(state),
-            // What a commit puts in the cache meanwhile takes the guard's place, so that nothing older stays.
-            GuardResult::Guard(guard) => {
-                let state = shared.load(key)?;
+            // Commits replace what is cached and do not know of what is on its way there: it comes while there is none.
+            GuardResult::Guard(guard) => shared.load(key, |state| {
                 let _ = guard.insert(state.clone());
-                Ok(state)
-            }
-            GuardResult::Timeout => shared.load(key),
+                state
+            }),
+            GuardResult::Timeout => shared.load(key, |state| state),
         }
     }
 

@@ -4,7 +4,8 @@
 //! plain   1 crc32c(space, row, value) value
 //! sealed  2 key-id nonce sealed(value) tag
 //! ```
-//! In a sealed store rows are hashes of names, so values begin with the name.
+//! The value of a live row is a [`block`](super::block), that of history and metadata belongs to one name. In a sealed store
+//! rows of names are hashes of them, so those values begin with the name.
 
 use crc32c::{crc32c, crc32c_append};
 use parking_lot::RwLock;
@@ -12,16 +13,18 @@ use parking_lot::RwLock;
 use crate::{
     key::FactKey,
     seal::{Keyring, Nonces, Place, SEALED_HEAD, SealError, TAG_BYTES},
-    state::{Cell, State},
+    state::Cell,
     store::{
         StoreError,
-        encoding::{Bytes, read_cell, read_state, write_bytes, write_cell, write_state},
+        block::{self, BLOCK_BYTES, Number},
+        encoding::{Bytes, read_cell, write_bytes, write_cell},
         engine::Space,
     },
 };
 
 const PLAIN: u8 = 1;
 const SEALED: u8 = 2;
+const PLAIN_HEAD: usize = 1 + 4;
 /// What hashed names are names of.
 const KEY_NAME: u8 = 1;
 const METADATA_NAME: u8 = 2;
@@ -53,20 +56,12 @@ impl Check {
 }
 
 impl Records {
-    pub(super) fn live_row(&self, key: &FactKey) -> Vec<u8> {
-        match &self.keyring {
-            None => key.as_str().as_bytes().to_vec(),
-            Some(keyring) => keyring.read().hash_name(KEY_NAME, key.as_str()).to_vec(),
-        }
-    }
-
     /// What rows of the key's history begin with; a serial number of eight bytes follows.
     pub(super) fn history_prefix(&self, key: &FactKey) -> Vec<u8> {
-        let mut row = self.live_row(key);
-        if self.keyring.is_none() {
-            row.push(AFTER_KEY);
+        match &self.keyring {
+            None => [key.as_str().as_bytes(), &[AFTER_KEY]].concat(),
+            Some(keyring) => keyring.read().hash_name(KEY_NAME, key.as_str()).to_vec(),
         }
-        row
     }
 
     pub(super) fn metadata_row(&self, name: &str) -> Vec<u8> {
@@ -78,14 +73,27 @@ impl Records {
         row
     }
 
-    pub(super) fn state(
-        &self,
-        row: &[u8],
-        key: &FactKey,
-        state: &State,
-        nonces: &mut Nonces,
-    ) -> Result<Vec<u8>, StoreError> {
-        self.record(Space::Live, row, key.as_str(), nonces, |out| write_state(out, state))
+    /// The room for a record's head.
+    pub(super) fn head_bytes(&self) -> usize {
+        if self.keyring.is_some() { 1 + SEALED_HEAD } else { PLAIN_HEAD }
+    }
+
+    /// A block's record with nothing in it.
+    pub(super) fn begun(&self) -> Vec<u8> {
+        let head = self.head_bytes();
+        let mut out = Vec::with_capacity(head + BLOCK_BYTES + 512 + TAG_BYTES);
+        out.resize(head, 0);
+        out
+    }
+
+    /// Makes a record of a block's facts, which are behind the room for the head.
+    pub(super) fn seal_block(&self, block: Number, out: &mut Vec<u8>, nonces: &mut Nonces) -> Result<(), StoreError> {
+        self.close(Space::Live, &block::row_of(block), out, nonces)
+    }
+
+    /// The facts of a block.
+    pub(super) fn open_block(&self, row: &[u8], record: &[u8]) -> Result<Vec<u8>, StoreError> {
+        self.open(Space::Live, row, record)
     }
 
     pub(super) fn lost(
@@ -117,35 +125,37 @@ impl Records {
         write: impl FnOnce(&mut Vec<u8>),
     ) -> Result<Vec<u8>, StoreError> {
         let mut out = Vec::with_capacity(320);
-        match &self.keyring {
-            None => {
-                out.extend_from_slice(&[PLAIN, 0, 0, 0, 0]);
-                write(&mut out);
-                let crc = plain_check(space, row, out.get(5..).unwrap_or_default());
-                out.iter_mut().skip(1).zip(crc.to_le_bytes()).for_each(|(to, from)| *to = from);
-            }
-            Some(keyring) => {
-                out.resize(1 + SEALED_HEAD, SEALED);
-                write_bytes(&mut out, name.as_bytes());
-                write(&mut out);
-                self.seal(keyring, &mut out, space, row, nonces)?;
-            }
+        out.resize(self.head_bytes(), 0);
+        if self.keyring.is_some() {
+            write_bytes(&mut out, name.as_bytes());
         }
+        write(&mut out);
+        self.close(space, row, &mut out, nonces)?;
         Ok(out)
     }
 
-    /// What is behind the room for the head.
-    fn seal(
-        &self,
-        keyring: &RwLock<Keyring>,
-        out: &mut Vec<u8>,
-        space: Space,
-        row: &[u8],
-        nonces: &mut Nonces,
-    ) -> Result<(), StoreError> {
-        out.reserve_exact(TAG_BYTES);
-        let sealed = keyring.read().seal(out, 1, place(space, row), nonces);
-        sealed.ok_or_else(|| SealError::Random(getrandom::Error::UNEXPECTED).into())
+    /// Seals what is behind the room for the head, or notes what tells whether it is still the same.
+    fn close(&self, space: Space, row: &[u8], out: &mut Vec<u8>, nonces: &mut Nonces) -> Result<(), StoreError> {
+        match (&self.keyring, out.first_mut()) {
+            (Some(keyring), Some(format)) => {
+                *format = SEALED;
+                out.reserve_exact(TAG_BYTES);
+                let sealed = keyring.read().seal(out, 1, place(space, row), nonces);
+                sealed.ok_or_else(|| SealError::Random(getrandom::Error::UNEXPECTED).into())
+            }
+            (None, Some(format)) => {
+                *format = PLAIN;
+                let crc = plain_check(space, row, out.get(PLAIN_HEAD..).unwrap_or_default());
+                out.iter_mut().skip(1).zip(crc.to_le_bytes()).for_each(|(to, from)| *to = from);
+                Ok(())
+            }
+            (_, None) => Err(self.damaged(space, row)),
+        }
+    }
+
+    pub(super) fn is_of_newest_key(&self, record: &[u8]) -> bool {
+        let newest = self.keyring.as_ref().map(|keyring| keyring.read().newest());
+        newest.is_none_or(|newest| record.get(1..5) == Some(&newest.0.to_le_bytes()))
     }
 
     /// The same value in a record of now: sealed with the newest key. `None`: it is so already.
@@ -156,14 +166,12 @@ impl Records {
         record: &[u8],
         nonces: &mut Nonces,
     ) -> Result<Option<Vec<u8>>, StoreError> {
-        let Some(keyring) = &self.keyring else { return Ok(None) };
-        let newest = keyring.read().newest();
-        if record.get(1..5) == Some(&newest.0.to_le_bytes()) {
+        if self.is_of_newest_key(record) {
             return Ok(None);
         }
-        let mut out = vec![SEALED; 1 + SEALED_HEAD];
+        let mut out = vec![0; self.head_bytes()];
         out.extend_from_slice(&self.open(space, row, record)?);
-        self.seal(keyring, &mut out, space, row, nonces)?;
+        self.close(space, row, &mut out, nonces)?;
         Ok(Some(out))
     }
 
@@ -181,34 +189,14 @@ impl Records {
 
     pub(super) fn damaged(&self, space: Space, row: &[u8]) -> StoreError {
         let row = match &self.keyring {
+            _ if space == Space::Live => match block::number_of(row) {
+                Some(number) => format!("block {number}"),
+                None => hex::encode(row),
+            },
             None => String::from_utf8_lossy(row).escape_default().to_string(),
             Some(_) => hex::encode(row),
         };
         StoreError::Damaged { keyspace: space.name(), row }
-    }
-
-    /// The key and state of a row.
-    pub(super) fn read_live(&self, row: &[u8], record: &[u8]) -> Result<(FactKey, State), StoreError> {
-        let value = self.open(Space::Live, row, record)?;
-        let damaged = || self.damaged(Space::Live, row);
-        let (name, value) = self.split_name(&value, row).ok_or_else(damaged)?;
-        let key = FactKey::new(name).map_err(|_| damaged())?;
-        Ok((key, read_state(value).map_err(|_| damaged())?))
-    }
-
-    /// The state of a row that is `key`'s.
-    pub(super) fn read_state(&self, key: &FactKey, row: &[u8], record: &[u8]) -> Result<State, StoreError> {
-        let value = self.open(Space::Live, row, record)?;
-        let damaged = || self.damaged(Space::Live, row);
-        let value = match &self.keyring {
-            None => value.as_slice(),
-            Some(_) => {
-                let mut rest = Bytes(&value);
-                rest.text().filter(|name| *name == key.as_str()).ok_or_else(damaged)?;
-                rest.0
-            }
-        };
-        read_state(value).map_err(|_| damaged())
     }
 
     /// The key and cell of a row.

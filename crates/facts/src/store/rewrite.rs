@@ -3,11 +3,12 @@
 use std::path::Path;
 
 use crate::{
-    key::FactKey,
     seal::{KeyFile, SealError},
     storage::Storage,
     store::{
         FactStore, StoreError,
+        block::{self, Packer},
+        cleaning,
         engine::{Rows, Space},
         record::{Check, NAMED},
     },
@@ -81,6 +82,9 @@ impl FactStore {
         let Some(space) = Space::ALL.get(self.rewriting.spaces_done).copied() else {
             return self.finish_rewriting();
         };
+        if space == Space::Live {
+            return self.rewrite_blocks(limit.max(1));
+        }
         let page = self.shared.with_engine(|engine| engine.page(space, &self.rewriting.after, limit.max(1)))?;
         let mut step = Rewritten { seen: page.len(), sealed: 0, done: false };
         let mut place = self.rewriting.clone();
@@ -88,7 +92,7 @@ impl FactStore {
             Some((row, _)) => place.after = row.clone(),
             None => place = Place { spaces_done: place.spaces_done + 1, after: Vec::new() },
         }
-        let (mut rows, mut renewed, mut tally): (Rows, Vec<(FactKey, Check)>, _) = (Vec::new(), Vec::new(), self.tally);
+        let (mut rows, mut tally): (Rows, _) = (Vec::new(), self.tally);
         for (row, record) in page {
             if space == Space::Metadata && row.first() != Some(&NAMED) {
                 continue;
@@ -97,16 +101,51 @@ impl FactStore {
             let Some(new) = records.renewed(space, &row, &record, &mut self.nonces)? else { continue };
             tally.of(space).remove(Check::of(&record));
             tally.of(space).add(Check::of(&new));
-            if space == Space::Live {
-                renewed.push((records.read_live(&row, &new)?.0, Check::of(&new)));
-            }
             rows.push((space, row, Some(new)));
         }
         step.sealed = rows.len();
         if !rows.is_empty() {
-            self.write_rows(rows, tally, &renewed)?;
+            self.write_rows(rows, tally)?;
         }
         self.rewriting = place;
+        Ok(step)
+    }
+
+    /// Moves what is live in the first blocks to the end of the log, until it begins with a block of the newest key: keys
+    /// of blocks that come later are never older.
+    fn rewrite_blocks(&mut self, limit: usize) -> Result<Rewritten, StoreError> {
+        let shared = self.shared.clone();
+        let index = shared.index.read();
+        let mut step = Rewritten { seen: 0, sealed: 0, done: false };
+        let mut prepared = self.prepared(self.tally);
+        prepared.pass(index.blocks());
+        let mut packer = Packer::new(&shared.records, &mut self.nonces, prepared.tally.block);
+        let mut has_older = false;
+        for (number, block) in index.blocks().iter() {
+            if step.seen == limit {
+                break;
+            }
+            let row = block::row_of(number);
+            let record = shared.with_engine(|engine| engine.get(Space::Live, &row))?;
+            let record = record.ok_or_else(|| shared.records.damaged(Space::Live, &row))?;
+            if shared.records.is_of_newest_key(&record) {
+                break;
+            }
+            has_older = true;
+            // What is not live goes with the commit, or with the next.
+            if block.live > 0 {
+                let payload = shared.records.open_block(&row, &record)?;
+                cleaning::carry(&index, (number, block), &payload, &mut packer, &mut prepared.live.moved)?;
+                (step.seen, step.sealed) = (step.seen + 1, step.sealed + 1);
+            }
+        }
+        prepared.add(packer)?;
+        drop(index);
+        if has_older {
+            self.write(prepared.with_tally())?;
+        } else {
+            self.rewriting = Place { spaces_done: self.rewriting.spaces_done + 1, after: Vec::new() };
+        }
         Ok(step)
     }
 

@@ -1,11 +1,11 @@
 //! What the commits of a store add up to. It is written with each of them: a store whose records do not add up to it
 //! has lost a part of its log or tables that the engine did not miss.
 
-use crate::store::{encoding::Bytes, engine::Space, record::Check};
+use crate::store::{block::Number, encoding::Bytes, engine::Space, record::Check};
 
 /// The row of metadata that has it. Names have another first byte.
 pub(super) const ROW: &[u8] = b"t";
-const PLAIN_BYTES: usize = 8 * 8;
+const PLAIN_BYTES: usize = 10 * 8;
 
 /// Of the records of a keyspace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -37,6 +37,9 @@ pub(super) struct Tally {
     pub(super) commits: u64,
     /// The number of the next lost value.
     pub(super) serial: u64,
+    /// The number of the first block, and of the next.
+    pub(super) first: Number,
+    pub(super) block: Number,
     pub(super) live: Sum,
     pub(super) history: Sum,
     pub(super) metadata: Sum,
@@ -54,7 +57,7 @@ impl Tally {
     pub(super) fn to_bytes(self) -> Vec<u8> {
         let sums = [self.live, self.history, self.metadata].into_iter().flat_map(|sum| [sum.count, sum.checks]);
         let mut bytes: Vec<u8> = Vec::with_capacity(PLAIN_BYTES + 4);
-        [self.commits, self.serial]
+        [self.commits, self.serial, self.first, self.block]
             .into_iter()
             .chain(sums)
             .for_each(|number| bytes.extend_from_slice(&number.to_le_bytes()));
@@ -70,9 +73,9 @@ impl Tally {
         }
         let mut numbers = Bytes(numbers);
         let mut next = || numbers.array().map(u64::from_le_bytes);
-        let (commits, serial) = (next()?, next()?);
+        let (commits, serial, first, block) = (next()?, next()?, next()?, next()?);
         let mut sum = || Some(Sum { count: next()?, checks: next()? });
-        Some(Tally { commits, serial, live: sum()?, history: sum()?, metadata: sum()? })
+        Some(Tally { commits, serial, first, block, live: sum()?, history: sum()?, metadata: sum()? })
     }
 }
 
@@ -82,7 +85,7 @@ mod tests {
 
     #[test]
     fn a_tally_is_read_as_written_and_not_otherwise() {
-        let mut tally = Tally { commits: 7, serial: 3, ..Tally::default() };
+        let mut tally = Tally { commits: 7, serial: 3, first: 5, block: 11, ..Tally::default() };
         tally.live.add(Check(0));
         tally.history.add(Check(5));
         tally.metadata.remove(Check(9));

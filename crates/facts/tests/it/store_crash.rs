@@ -13,9 +13,35 @@ use crate::store_support::{Model, NOW, files, key, put, sealed, small, stamp};
 
 const CHILD: &str = "WEIR_FACTS_CRASH_CHILD";
 const KEYS: u64 = 37;
+const MANY: u64 = 300;
+
+/// The same of many keys, of which many are forgotten: some that were put over before, so that blocks before have their
+/// older states beside others that stay.
+fn forgetting(number: u64, model: &Model) -> Commit {
+    let mut commit = Commit::default();
+    let mut dice = number;
+    let mut below = |bound: u64| {
+        dice = dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (dice >> 33) % bound
+    };
+    for part in 0..1 + below(24) {
+        // Few are of the second half, which so stays.
+        let bound = if below(20) == 0 { MANY } else { MANY / 2 };
+        let key = key(&format!("facts.many-{:03}", below(bound)));
+        if commit.changes.iter().any(|change| change.key == key) {
+            continue;
+        }
+        let before = model.states.get(&key);
+        let after = put(before.map(|state| &**state), &"x".repeat(150), &stamp("a", number * 32 + part, None));
+        let is_forgotten = below(4) == 0 && before.is_some();
+        commit.changes.push(model.change(&key, (!is_forgotten).then_some(after)));
+    }
+    commit.metadata.push(("number".to_owned(), Some(number.to_le_bytes().to_vec())));
+    commit
+}
 
 /// The `number`th commit on top of a model of those before it: it depends on its number alone.
-fn commit(number: u64, model: &Model) -> Commit {
+fn changing(number: u64, model: &Model) -> Commit {
     let mut commit = Commit::default();
     for part in 0..=number % 4 {
         let key = key(&format!("facts.k{}", (number * 7 + part * 11) % KEYS));
@@ -33,7 +59,12 @@ fn commit(number: u64, model: &Model) -> Commit {
     commit
 }
 
-fn model_after(commits: u64) -> Model {
+/// What is committed in a folder of that name.
+fn commit_for(folder: &Path) -> fn(u64, &Model) -> Commit {
+    if folder.to_string_lossy().contains("forgetting") { forgetting } else { changing }
+}
+
+fn model_after(commits: u64, commit: fn(u64, &Model) -> Commit) -> Model {
     let mut model = Model::default();
     for number in 1..=commits {
         let commit = commit(number, &model);
@@ -50,10 +81,10 @@ fn settings(folder: &Path, is_sealed: bool) -> Settings {
 #[test]
 fn child() {
     let Ok(folder) = std::env::var(CHILD) else { return };
-    let is_sealed = folder.ends_with("sealed");
+    let (is_sealed, commit) = (folder.ends_with("sealed"), commit_for(Path::new(&folder)));
     let mut store = FactStore::open(settings(Path::new(&folder), is_sealed)).unwrap();
     let first = store.commits() + 1;
-    let mut model = model_after(store.commits());
+    let mut model = model_after(store.commits(), commit);
     for number in first.. {
         let commit = commit(number, &model);
         model.commit(&commit, 3);
@@ -94,6 +125,7 @@ fn run_and_kill(folder: &Path, after: Duration) -> (u64, u64) {
 fn killed_again_and_again(name: &str) {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path().join(name);
+    let commit = commit_for(&folder);
     let (mut told, mut written) = ((0, 0), 0);
     // Until it came far enough, as a busy machine lets the child wait.
     for round in 0..60_u64 {
@@ -105,12 +137,14 @@ fn killed_again_and_again(name: &str) {
         let after = Duration::from_millis(40 + round * 60 + seed % 50);
         let (committed, durable) = run_and_kill(&folder, after);
         told = (committed.max(told.0), durable.max(told.1));
-        let store = FactStore::open(settings(&folder, name == "sealed")).unwrap();
+        let store = FactStore::open(settings(&folder, name.ends_with("sealed"))).unwrap();
         let kept = store.commits();
         assert!(kept >= told.0, "{kept} commits of {} are left, {} of them durable", told.0, told.1);
         let number = store.metadata("number").unwrap().map_or(0, |bytes| u64::from_le_bytes(bytes.try_into().unwrap()));
         assert_eq!(number, kept);
-        model_after(kept).compare(&store, &["a"], &["*", "facts.*"]);
+        let model = model_after(kept, commit);
+        model.compare(&store, &["a"], &["*", "facts.*"]);
+        assert_eq!(store.reader().count(), model.states.len(), "what is forgotten does not come back");
         assert_eq!(store.reader().check().unwrap().findings, vec![]);
         written = kept;
     }
@@ -125,6 +159,16 @@ fn a_killed_store_has_all_commits() {
 #[test]
 fn a_killed_encrypted_store_has_all_commits() {
     killed_again_and_again("sealed");
+}
+
+#[test]
+fn what_a_killed_store_has_forgotten_does_not_come_back() {
+    killed_again_and_again("forgetting");
+}
+
+#[test]
+fn what_a_killed_encrypted_store_has_forgotten_does_not_come_back() {
+    killed_again_and_again("forgetting-sealed");
 }
 
 /// What a kill leaves that came while the engine was made: parts of it, beside where it is to be.
@@ -149,7 +193,7 @@ fn a_log_that_is_cut_off_leaves_a_prefix_and_what_was_durable_is_missed() {
     let (mut model, durable) = (Model::default(), 60);
     let mut store = FactStore::open(plain(&whole)).unwrap();
     for number in 1..=100 {
-        let commit = commit(number, &model);
+        let commit = changing(number, &model);
         model.commit(&commit, 3);
         store.commit(commit).unwrap();
         if number == durable {
@@ -171,7 +215,7 @@ fn a_log_that_is_cut_off_leaves_a_prefix_and_what_was_durable_is_missed() {
             Ok(store) => {
                 assert!(store.commits() >= durable);
                 kept_all += 1;
-                model_after(store.commits()).compare(&store, &["a"], &["*"]);
+                model_after(store.commits(), changing).compare(&store, &["a"], &["*"]);
                 assert_eq!(store.reader().check().unwrap().findings, vec![]);
             }
             Err(StoreError::CommitsLost { durable: told, found }) => {
@@ -181,7 +225,7 @@ fn a_log_that_is_cut_off_leaves_a_prefix_and_what_was_durable_is_missed() {
                 let accepting = Settings { accept_loss: true, ..plain(&cut) };
                 let mut store = FactStore::open(accepting).unwrap();
                 assert_eq!(store.loss().unwrap().commits, durable - found);
-                model_after(found).compare(&store, &["a"], &["*"]);
+                model_after(found, changing).compare(&store, &["a"], &["*"]);
                 assert_eq!(store.reader().check().unwrap().findings, vec![]);
                 store.commit(Commit::default()).unwrap();
                 drop(store);

@@ -90,12 +90,20 @@ fn a_wrong_byte_of_an_encrypted_store_is_told_or_does_not_matter() {
 }
 
 #[test]
-fn a_store_of_a_newer_version_is_not_opened() {
+fn a_store_of_another_version_is_not_opened() {
     let folder = tempfile::tempdir().unwrap();
     drop(FactStore::open(small(folder.path())).unwrap());
-    std::fs::write(folder.path().join("store"), "{\"version\":2,\"encrypted\":false}").unwrap();
-    let error = FactStore::open(small(folder.path())).unwrap_err();
-    assert_eq!(error.to_string(), "the folder of the facts was made by a newer version (version 2; this reads 1)");
+    let refused = |version: u32| {
+        let kind = format!("{{\"version\":{version},\"encrypted\":false}}");
+        std::fs::write(folder.path().join("store"), kind).unwrap();
+        FactStore::open(small(folder.path())).unwrap_err().to_string()
+    };
+    assert_eq!(refused(3), "the folder of the facts was made by a newer version (version 3; this reads 2)");
+    assert_eq!(
+        refused(1),
+        "the folder of the facts was made by an older version (version 1; this reads 2): move it away and let the node \
+         join anew, or start with no facts"
+    );
 }
 
 #[test]

@@ -8,7 +8,20 @@ use weir_facts::{Commit, FactStore, Hlc, Millis, Settings, Storage, Strategy as 
 use crate::store_support::{Model, NOW, key, origin, put, sealed, small, stamp};
 
 const NODES: [&str; 3] = ["a", "b", "node_3"];
-const KEYS: [&str; 6] = ["approvals.x", "approvals.x.y", "approvals.xy", "approval.x", "rate_limits.u", "z.z"];
+const KEYS: [&str; 12] = [
+    "approvals.x",
+    "approvals.x.y",
+    "approvals.xy",
+    "approval.x",
+    "rate_limits.u",
+    "z.z",
+    "z.a",
+    "z.b",
+    "z.c",
+    "z.d",
+    "z.e",
+    "z.f",
+];
 const PATTERNS: [&str; 7] = ["*", "approvals.*", "approvals.x", "approvals.x.*", "none.*", "none.x", "z.*"];
 
 #[derive(Debug, Clone)]
@@ -23,6 +36,13 @@ enum Write {
 #[derive(Debug, Clone)]
 enum Step {
     Commit(Vec<Write>),
+    /// Some keys are put over again and again, among others that stay: blocks of which a part is live, and moves.
+    Churn {
+        first: usize,
+        keys: usize,
+        rounds: usize,
+        each: usize,
+    },
     Persist,
     Reopen,
     Rotate,
@@ -44,6 +64,8 @@ fn write() -> impl Generate<Value = Write> {
 fn step() -> impl Generate<Value = Step> {
     prop_oneof![
         12 => prop::collection::vec(write(), 0..6).prop_map(Step::Commit),
+        3 => (0..KEYS.len(), 1..KEYS.len(), 1..12_usize, 1..4_usize)
+            .prop_map(|(first, keys, rounds, each)| Step::Churn { first, keys, rounds, each }),
         2 => Just(Step::Persist),
         2 => Just(Step::Reopen),
         1 => Just(Step::Rotate),
@@ -100,6 +122,17 @@ fn run(steps: Vec<Step>, settings: &Settings) {
                 let commit = commit_of(writes, &model, &mut seq);
                 model.commit(&commit, settings.lost_max);
                 store.commit(commit).unwrap();
+            }
+            Step::Churn { first, keys, rounds, each } => {
+                for round in 0..rounds {
+                    let put = |place| {
+                        let key = (first + (round * each + place) % keys) % KEYS.len();
+                        Write::Put { key, node: 0, ends_in: None, length: 400 }
+                    };
+                    let commit = commit_of((0..each).map(put).collect(), &model, &mut seq);
+                    model.commit(&commit, settings.lost_max);
+                    store.commit(commit).unwrap();
+                }
             }
             Step::Persist => store.persist().unwrap(),
             Step::Reopen => {
