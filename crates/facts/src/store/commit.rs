@@ -250,7 +250,7 @@ impl FactStore {
         }
         self.credit.earn(bytes, index.blocks());
         drop(index);
-        self.reclaim.left(behind, self.tally.first, &self.shared);
+        self.reclaim.left(behind, self.tally.first, &self.shared, &self.syncer);
     }
 
     /// Writes rows of history or metadata that change no meaning, as one.

@@ -1,5 +1,5 @@
 //! What only the store itself can see of its blocks.
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 use std::{
     collections::BTreeMap,
@@ -10,7 +10,10 @@ use std::{
 };
 
 use super::{FactStore, Settings};
-use crate::{Change, Commit, Dot, FactKey, Hlc, Millis, NodeId, Origin, Stamp, State, Storage, Strategy, store::block};
+use crate::{
+    Change, Commit, Dot, FactKey, Hlc, Millis, NodeId, Origin, Stamp, State, Storage, Strategy,
+    store::{block, engine::Space},
+};
 
 /// A store and what is to be in it.
 struct Filled {
@@ -129,6 +132,31 @@ fn what_is_put_over_takes_a_bounded_space() {
     assert!(filled.worst < 2.5, "{}", filled.worst);
     filled.compare();
     filled.reopened().compare();
+}
+
+#[test]
+fn tables_are_dropped_when_what_replaced_them_is_durable() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut filled = Filled::new(settings(&folder));
+    // Nobody asks for a persist. By commit: with which block the log begins.
+    let (mut firsts, mut dropped) = (Vec::new(), 0);
+    for _ in 0..600 {
+        let changes =
+            numbers(&mut filled, 100, 1_000).into_iter().map(|number| filled.put(&key(number), 300)).collect();
+        filled.commit(changes);
+        firsts.push((filled.store.commits(), filled.store.tally.first));
+        let page = filled.store.shared.with_engine(|engine| engine.page(Space::Live, b"", 1)).unwrap();
+        let lowest = block::number_of(&page[0].0).unwrap();
+        let durable = filled.store.syncer.durable();
+        let (commit, _) = firsts.iter().find(|(_, first)| *first >= lowest).unwrap();
+        assert!(
+            lowest == 0 || durable >= *commit,
+            "block {lowest} is the lowest, of commit {commit} and {durable} durable"
+        );
+        dropped = dropped.max(lowest);
+    }
+    assert!(dropped > 100, "{dropped}");
+    filled.compare();
 }
 
 #[test]
