@@ -18,8 +18,8 @@
 use std::time::{Duration, Instant, SystemTime};
 
 use weir_facts::{
-    Config, Credentials, FactKey, GossipConfig, Node, NodeConfig, NodeId, Operation, Peers, PeersConfig, PlaneKey,
-    PlaneName, PubSubConfig, Settings, Start, Work, WriteFact, create_plane_authority, issue_certificate,
+    Config, Credentials, FactKey, GossipConfig, JsonText, Node, NodeConfig, NodeId, Operation, Peers, PeersConfig,
+    PlaneKey, PlaneName, PubSubConfig, Settings, Start, Work, WriteFact, create_plane_authority, issue_certificate,
     protocol::Ack,
 };
 
@@ -92,7 +92,7 @@ impl Plane {
 
 fn put(number: usize) -> WriteFact {
     let key = FactKey::new(&format!("approvals.deploy-{number}")).unwrap();
-    let json = "{\"approvers\":[\"alice\",\"bob\"],\"required\":2}".into();
+    let json = JsonText::new("{\"approvers\":[\"alice\",\"bob\"],\"required\":2}").unwrap();
     WriteFact { key, operation: Operation::Put { json, ttl_ms: None }, precondition: None }
 }
 

@@ -13,6 +13,7 @@
 mod causality;
 mod clock;
 mod head;
+mod json_text;
 mod key;
 mod memory;
 pub mod message;
@@ -32,6 +33,7 @@ pub use self::{
     causality::{Dot, InvalidNodeId, NodeId, Origin, VersionVector},
     clock::{Ahead, Clock, Hlc, Millis},
     head::{Before, Head},
+    json_text::{InvalidJson, JsonText},
     key::{FactKey, InvalidKey, KEY_BYTES_MAX, Pattern},
     memory::Memory,
     node::{

@@ -79,6 +79,8 @@ pub trait Storage {
 #[derive(Debug, Clone, Default)]
 pub struct Commit {
     pub changes: Vec<Change>,
+    /// That each key is there once, which is otherwise looked for.
+    pub is_distinct: bool,
     /// Values that lost against concurrent writes. The storage keeps a bounded number for each key.
     pub lost: Vec<(FactKey, Cell)>,
     /// `None` removes.

@@ -18,6 +18,7 @@ use super::{
 use crate::{
     causality::NodeId,
     clock::Hlc,
+    json_text::JsonText,
     key::{FactKey, Pattern},
 };
 
@@ -117,7 +118,7 @@ impl IfVersion {
 pub struct Put {
     pub key: FactKey,
     /// JSON text without spaces, in which no object has a name twice.
-    pub value: Arc<str>,
+    pub value: JsonText,
     /// Seconds from now, at least 1.
     pub ttl: Option<u64>,
     pub if_version: Option<IfVersion>,

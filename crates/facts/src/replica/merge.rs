@@ -18,6 +18,8 @@ use crate::{
 #[derive(Debug, Default)]
 pub(super) struct Merged {
     pub changes: Vec<Change>,
+    /// See [`Commit::is_distinct`].
+    pub is_distinct: bool,
     pub lost: Vec<(FactKey, Cell)>,
     pub reused: Vec<(FactKey, Dot)>,
 }
@@ -112,10 +114,10 @@ impl<S: Storage> Replica<S> {
         metadata: Vec<record::Record>,
         numbers: Option<Numbers<'_>>,
     ) -> Result<CommitNumber, S::Error> {
-        let Merged { changes, lost, reused } = merged;
+        let Merged { changes, is_distinct, lost, reused } = merged;
         let mut number = CommitNumber(self.outbox.commits());
         if !changes.is_empty() || !metadata.is_empty() {
-            let commit = Commit { changes: changes.clone(), lost: lost.clone(), metadata };
+            let commit = Commit { changes: changes.clone(), is_distinct, lost: lost.clone(), metadata };
             self.storage.commit(commit)?;
             number = self.outbox.count_commit();
         }

@@ -2,12 +2,11 @@
 
 use std::{collections::HashMap, num::NonZeroU64, sync::Arc};
 
-use serde::de::IgnoredAny;
-
 use crate::{
     causality::{Dot, VersionVector},
     clock::{Hlc, Millis},
     head::Before,
+    json_text::JsonText,
     key::FactKey,
     message::{self, Entry, Message},
     replica::{
@@ -23,8 +22,7 @@ use crate::{
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Operation {
     Put {
-        /// JSON text.
-        json: Arc<str>,
+        json: JsonText,
         /// Milliseconds until it is over.
         ttl_ms: Option<NonZeroU64>,
     },
@@ -131,7 +129,8 @@ impl<S: Storage> Replica<S> {
             staged.after = Some(self.written(staged, write, Stamp { dot, hlc, now: time, expires_at: None })?);
         }
         let change = |Staged { key, before, after }| Change::new(key, before, after.map(Arc::new));
-        let merged = Merged { changes: staged.into_iter().map(change).collect(), ..Merged::default() };
+        let changes = staged.into_iter().map(change).collect();
+        let merged = Merged { changes, is_distinct: true, ..Merged::default() };
         self.commit_numbered(now, hlc, merged, Vec::new()).map_err(Refused::Storage)
     }
 
@@ -181,11 +180,7 @@ impl<S: Storage> Replica<S> {
             Operation::Put { json, .. } if json.len() > limits.value_bytes => {
                 return Err(too_large(json.len(), limits.value_bytes, "bytes"));
             }
-            Operation::Put { json, ttl_ms } => {
-                serde_json::from_str::<IgnoredAny>(json).map_err(|_| refused(WriteError::NotJson))?;
-                stamp.expires_at = ends(ttl_ms);
-            }
-            Operation::Increment { ttl_ms, .. } => stamp.expires_at = ends(ttl_ms),
+            Operation::Put { ttl_ms, .. } | Operation::Increment { ttl_ms, .. } => stamp.expires_at = ends(ttl_ms),
             Operation::Delete => {}
         }
         let strategy = self.rules.strategy(write.key.namespace());
@@ -193,7 +188,7 @@ impl<S: Storage> Replica<S> {
             (Some(state), _) => over_state(strategy, state, &write.operation, &stamp),
             (None, Some(Before::State(state))) => over_state(strategy, state, &write.operation, &stamp),
             (None, Some(Before::Head(head))) => match &write.operation {
-                Operation::Put { json, .. } => strategy.put_over(head, Arc::clone(json), &stamp),
+                Operation::Put { json, .. } => strategy.put_over(head, json.text(), &stamp),
                 Operation::Delete => Ok(strategy.delete_over(head, &stamp)),
                 Operation::Increment { .. } => Err(WriteError::IsNoCounter),
             },
@@ -237,7 +232,7 @@ impl<S: Storage> Replica<S> {
 
 fn over_state(strategy: &Strategy, state: &State, operation: &Operation, stamp: &Stamp) -> Result<State, WriteError> {
     match operation {
-        Operation::Put { json, .. } => strategy.put(state, Arc::clone(json), stamp),
+        Operation::Put { json, .. } => strategy.put(state, json.text(), stamp),
         Operation::Delete => Ok(strategy.delete(state, stamp)),
         Operation::Increment { by, .. } => strategy.add(state, *by, stamp),
     }

@@ -108,7 +108,7 @@ fn each_once(changes: Vec<Change>) -> Vec<Change> {
 impl FactStore {
     pub(super) fn prepare(&mut self, commit: Commit) -> Result<Prepared, StoreError> {
         let mut prepared = self.prepared(self.tally);
-        let changes = each_once(commit.changes);
+        let changes = if commit.is_distinct { commit.changes } else { each_once(commit.changes) };
         // A key that comes and goes in one commit may have lost values in it.
         let forgotten = changes.iter().filter(|change| change.after().is_none());
         let forgotten: Vec<FactKey> = forgotten.map(|change| change.key.clone()).collect();

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use weir_facts::{FactKey, Node, Operation, Settings, Work, WriteFact, protocol::Ack};
+use weir_facts::{FactKey, JsonText, Node, Operation, Settings, Work, WriteFact, protocol::Ack};
 
 use crate::serve_support::node_config;
 
@@ -18,7 +18,7 @@ fn key(writer: usize, number: usize) -> FactKey {
 }
 
 fn write(node: &Node, writer: usize, number: usize) {
-    let operation = Operation::Put { json: format!("[{writer},{number}]").into(), ttl_ms: None };
+    let operation = Operation::Put { json: JsonText::new(format!("[{writer},{number}]")).unwrap(), ttl_ms: None };
     let write = WriteFact { key: key(writer, number), operation, precondition: None };
     let (told, answer) = std::sync::mpsc::channel();
     node.submit(Work::All(vec![write]), Ack::Durable, Box::new(move |outcome| told.send(outcome.map(drop)).unwrap()));

@@ -7,14 +7,18 @@ use std::{
 
 use parking_lot::Mutex;
 use weir_facts::{
-    FactKey, Hlc, Node, NodeConfig, NodeError, Operation, Pattern, Precondition, Refused, Work, WriteFact,
+    FactKey, Hlc, JsonText, Node, NodeConfig, NodeError, Operation, Pattern, Precondition, Refused, Work, WriteFact,
     protocol::Ack,
 };
 
 use crate::{serve_support::node_config, store_support::key};
 
 fn put(name: &str, json: &str) -> WriteFact {
-    WriteFact { key: key(name), operation: Operation::Put { json: json.into(), ttl_ms: None }, precondition: None }
+    WriteFact {
+        key: key(name),
+        operation: Operation::Put { json: JsonText::new(json).unwrap(), ttl_ms: None },
+        precondition: None,
+    }
 }
 
 fn block<T>(future: impl Future<Output = T>) -> T {
@@ -183,7 +187,7 @@ fn after_a_failed_sync_every_write_is_refused_and_health_says_so() {
 fn facts_end_by_themselves() {
     let folder = tempfile::tempdir().unwrap();
     let node = Node::open(node_config(folder.path())).unwrap();
-    let short = Operation::Put { json: "1".into(), ttl_ms: std::num::NonZeroU64::new(150) };
+    let short = Operation::Put { json: JsonText::new("1").unwrap(), ttl_ms: std::num::NonZeroU64::new(150) };
     let write = WriteFact { key: FactKey::new("a.short").unwrap(), operation: short, precondition: None };
     block(node.write(Work::All(vec![write]), Ack::Durable)).unwrap();
     assert_eq!(value(&node, "a.short").as_deref(), Some("1"));

@@ -15,8 +15,8 @@ use tokio::{
     time::{Instant, sleep},
 };
 use weir_facts::{
-    Applied, Config, Credentials, GossipConfig, Node, NodeConfig, NodeError, NodeId, Operation, Peers, PeersConfig,
-    PlaneName, Settings, Start, Work, WriteFact, create_plane_authority, issue_certificate, protocol::Ack,
+    Applied, Config, Credentials, GossipConfig, JsonText, Node, NodeConfig, NodeError, NodeId, Operation, Peers,
+    PeersConfig, PlaneName, Settings, Start, Work, WriteFact, create_plane_authority, issue_certificate, protocol::Ack,
 };
 
 use crate::store_support::key;
@@ -151,7 +151,11 @@ impl Member {
 }
 
 pub fn put(name: &str, json: &str) -> WriteFact {
-    WriteFact { key: key(name), operation: Operation::Put { json: json.into(), ttl_ms: None }, precondition: None }
+    WriteFact {
+        key: key(name),
+        operation: Operation::Put { json: JsonText::new(json).unwrap(), ttl_ms: None },
+        precondition: None,
+    }
 }
 
 /// Waits until it holds.

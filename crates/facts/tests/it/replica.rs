@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use weir_facts::{
-    Body, Config, Effect, EventKind, FactKey, Memory, Millis, NodeId, Operation, Precondition, Refused, Replica, Rules,
-    Strategy, WriteFact, message::Message,
+    Body, Config, Effect, EventKind, FactKey, JsonText, Memory, Millis, NodeId, Operation, Precondition, Refused,
+    Replica, Rules, Strategy, WriteFact, message::Message,
 };
 
 const NOW: Millis = Millis(1_800_000_000_000);
@@ -42,7 +42,7 @@ fn fact(text: &str, operation: Operation) -> WriteFact {
 }
 
 fn put(key: &str, json: &str) -> WriteFact {
-    fact(key, Operation::Put { json: json.into(), ttl_ms: None })
+    fact(key, Operation::Put { json: JsonText::new(json).unwrap(), ttl_ms: None })
 }
 
 /// What the replica wants sent, after a persist.
@@ -132,7 +132,7 @@ fn a_write_is_refused_as_a_whole() {
         assert!(error.to_string().contains(expected), "{error}");
         assert_eq!(value(&a, "k.x", NOW).as_deref(), Some("1"));
     };
-    check(put("k.y", "{"), "not JSON");
+    assert_eq!(JsonText::new("{").unwrap_err().to_string(), "the value is not JSON");
     check(put("foreign.y", "1"), "may not write");
     check(fact("k.y", Operation::Increment { by: 1, ttl_ms: None }), "does not count");
     check(put("k.y", &format!("\"{}\"", "x".repeat(1 << 20))), "bytes");
@@ -220,7 +220,7 @@ fn what_stood_behind_a_deletion_does_not_show_when_that_is_forgotten() {
 fn what_has_ended_stays_so_when_the_clock_steps_back() {
     let mut a = replica("a", Memory::crashable(), NOW);
     let ttl_ms = std::num::NonZeroU64::new(500);
-    a.write(NOW, &[fact("k.x", Operation::Put { json: "1".into(), ttl_ms })]).unwrap();
+    a.write(NOW, &[fact("k.x", Operation::Put { json: JsonText::new("1").unwrap(), ttl_ms })]).unwrap();
     a.persist().unwrap();
     drop(a.effects());
     a.tick(NOW.plus(500)).unwrap();

@@ -3,8 +3,6 @@
 //! The time to live is the header `TTL` (RFC 8030) or the query's `ttl`, in seconds. The query may have `if_version` and
 //! `ack` as well; conditions of HTTP (`If-Match` and its like) are refused rather than overlooked.
 
-use std::sync::Arc;
-
 use super::{Fields, RefusedHead, Target};
 use crate::{
     key::{FactKey, Pattern},
@@ -45,7 +43,7 @@ impl Shorthand {
             Shorthand::Get(key) => Request::Get { key },
             Shorthand::Delete { key, if_version, ack } => Request::Delete(Delete { key, if_version, ack }),
             Shorthand::Put { key, ttl, if_version, ack } => {
-                let value: Arc<str> = value(&encoding.to_json(body)?)?;
+                let value = value(&encoding.to_json(body)?)?;
                 Request::Put(Put { key, value, ttl, if_version, ack })
             }
         })

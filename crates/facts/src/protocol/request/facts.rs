@@ -1,4 +1,4 @@
-use std::{collections::HashSet, sync::Arc};
+use std::collections::HashSet;
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -6,6 +6,7 @@ use serde_json::value::RawValue;
 use super::{Ack, BatchPut, Cursor, Delete, IfVersion, Incr, Operation, Put, Query, Subscribe, Transaction};
 use crate::{
     clock::Hlc,
+    json_text::JsonText,
     key::{FactKey, Pattern},
     protocol::{
         error::{Part, ProtocolError},
@@ -66,13 +67,13 @@ fn ack(params: &mut Params<'_>) -> Result<Ack, ProtocolError> {
 }
 
 /// The text of a value as it is kept.
-pub(crate) fn value(json: &str) -> Result<Arc<str>, ProtocolError> {
+pub(crate) fn value(json: &str) -> Result<JsonText, ProtocolError> {
     let compact = json::compact(&mut serde_json::Deserializer::from_str(json));
     let compact = compact.map_err(|error| ProtocolError::Parse(error.to_string()))?;
     if compact.len() > VALUE_BYTES_MAX {
         return Err(ProtocolError::TooLarge { what: Part::Value, max: VALUE_BYTES_MAX });
     }
-    Ok(compact.into())
+    Ok(JsonText::written(compact))
 }
 
 impl Put {

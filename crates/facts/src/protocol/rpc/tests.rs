@@ -4,6 +4,7 @@ use serde_json::json;
 use super::*;
 use crate::{
     Hlc,
+    json_text::JsonText,
     key::{FactKey, Pattern},
     protocol::{Ack, BATCH_MAX, Cursor, IfVersion, Incr, Put, Query, Subscribe, VALUE_BYTES_MAX},
 };
@@ -29,7 +30,7 @@ fn key(text: &str) -> FactKey {
 }
 
 fn put(key_text: &str, value: &str) -> Put {
-    Put { key: key(key_text), value: value.into(), ttl: None, if_version: None, ack: Ack::Durable }
+    Put { key: key(key_text), value: JsonText::new(value).unwrap(), ttl: None, if_version: None, ack: Ack::Durable }
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::num::NonZeroU64;
 
-use weir_facts::{Dot, FactKey, Operation, Precondition, Refused, Storage, WriteFact};
+use weir_facts::{Dot, FactKey, JsonText, Operation, Precondition, Refused, Storage, WriteFact};
 
 use super::{
     ledger::{Kind, Ledger, Record, elements_of},
@@ -57,7 +57,7 @@ impl World {
         let ttl_ms = if self.random.per_mille(300) { self.random.between(500, 20_000) } else { 0 };
         let value = self.next_value();
         let (ttl_ms, expires_at) = self.end(node, ttl_ms);
-        (Operation::Put { json: value.to_string().into(), ttl_ms }, Kind::Put { value, expires_at })
+        (Operation::Put { json: JsonText::new(value.to_string()).unwrap(), ttl_ms }, Kind::Put { value, expires_at })
     }
 
     /// Two keys that are always written together.
@@ -70,7 +70,7 @@ impl World {
             if is_delete {
                 (key, Operation::Delete, Kind::Delete)
             } else {
-                let operation = Operation::Put { json: value.to_string().into(), ttl_ms: None };
+                let operation = Operation::Put { json: JsonText::new(value.to_string()).unwrap(), ttl_ms: None };
                 (key, operation, Kind::Put { value, expires_at: None })
             }
         });
@@ -131,7 +131,7 @@ impl World {
         elements.retain(|element| !removed.contains(element));
         elements.extend(&added);
         let json = serde_json::json!({ "members": elements }).to_string();
-        let operation = Operation::Put { json: json.into(), ttl_ms: None };
+        let operation = Operation::Put { json: JsonText::new(json).unwrap(), ttl_ms: None };
         self.write(node, vec![(key, operation, Kind::Elements { added, removed })]);
     }
 
