@@ -7,6 +7,9 @@
 //! <folder>/engine/   the engine's log and tables: live states, history, metadata
 //! ```
 //!
+//! Live states are a log of [`blocks`] of many facts each: a row of the engine for each fact cost more than what was in
+//! it. A block has the next number as its row, so that the engine only ever writes at the end and has nothing to merge.
+//!
 //! A commit is one record of the engine's log. It has the row of [`tally`] with it, which says how many commits there
 //! were and what all records add up to; when a store is opened it is compared with what is there and with the mark of
 //! what was durable. So a loss that the engine did not notice is noticed here.

@@ -179,3 +179,87 @@ impl<'a> Packer<'a> {
         Ok((self.packed, self.number))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::{
+        causality::{Dot, NodeId, Origin},
+        clock::{Hlc, Millis},
+        store::encoding::read_state,
+        strategy::{Stamp, Strategy as Conflicts},
+    };
+
+    fn state(length: usize) -> State {
+        let origin = Origin { node: NodeId::new("a").unwrap(), incarnation: 7 };
+        let dot = Dot { origin, seq: 1 };
+        let stamp = Stamp { dot, hlc: Hlc::at(Millis(9)), now: Millis(9), expires_at: None };
+        Conflicts::Lww.put(&State::default(), format!("\"{}\"", "v".repeat(length)).into(), &stamp).unwrap()
+    }
+
+    fn key(number: usize) -> FactKey {
+        FactKey::new(&format!("a.{number}")).unwrap()
+    }
+
+    /// Packs states of such lengths, none for a note, and looks that each is where it was said to be.
+    fn packed(lengths: &[Option<usize>]) -> Vec<Packed> {
+        let (records, mut nonces) = (Records { keyring: None }, Nonces::new());
+        let mut packer = Packer::new(&records, &mut nonces, 5);
+        let locations: Vec<Option<Location>> = (0..)
+            .zip(lengths)
+            .map(|(number, length)| match length {
+                Some(length) => Some(packer.put(&key(number), &state(*length)).unwrap()),
+                None => packer.forget(&key(number)).map(|()| None).unwrap(),
+            })
+            .collect();
+        let (packed, next) = packer.finish().unwrap();
+        assert_eq!(next, 5 + packed.len() as u64);
+        let mut found = Vec::new();
+        for (block, number) in packed.iter().zip(5..) {
+            assert_eq!(block.number, number);
+            let payload = records.open_block(&row_of(number), &block.record).unwrap();
+            assert_eq!(payload.len(), block.block.bytes as usize);
+            let facts = facts(number, &payload).unwrap();
+            assert!(facts.len() == 1 || (payload.len() <= BLOCK_BYTES && facts.len() <= usize::from(FACTS_MAX)));
+            for fact in facts {
+                let live = fact.state.map(|state| read_state(state).unwrap());
+                assert_eq!(block.block.is_live(fact.location), live.is_some());
+                let key = FactKey::new(fact.key).unwrap();
+                assert_eq!(state_at(&payload, fact.location, &key), fact.state);
+                assert_eq!(state_at(&payload, fact.location, &FactKey::new("a.other").unwrap()), None);
+                found.push((key, fact.state.map(|_| fact.location), live));
+            }
+        }
+        let expected = (0..).zip(lengths).zip(locations);
+        assert!(found.into_iter().eq(expected.map(|((number, length), at)| (key(number), at, length.map(state)))));
+        packed
+    }
+
+    #[test]
+    fn facts_come_in_order_into_as_few_blocks_as_hold_them() {
+        assert!(packed(&[]).is_empty());
+        assert_eq!(packed(&[Some(10)]).len(), 1);
+        assert_eq!(packed(&[None]).len(), 1);
+        assert_eq!(packed(&[Some(1_000); 9]).len(), 3);
+        assert_eq!(packed(&[Some(10), Some(100_000), Some(10), None]).len(), 3, "a large one has a block of its own");
+        assert_eq!(packed(&[None; 130]).len(), 3, "no more than there are places");
+    }
+
+    proptest! {
+        #[test]
+        fn any_facts_are_found_where_they_were_put(
+            lengths in prop::collection::vec(prop::option::of(prop_oneof![0..60_usize, 0..6_000_usize]), 0..200)
+        ) {
+            packed(&lengths);
+        }
+
+        #[test]
+        fn other_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..200), at in any::<u16>()) {
+            let _ = facts(1, &bytes);
+            let _ = state_at(&bytes, Location { at, ..Location::default() }, &key(1));
+        }
+    }
+}

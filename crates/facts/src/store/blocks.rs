@@ -115,9 +115,9 @@ impl Blocks {
         self.live = self.live.saturating_sub(u64::from(location.bytes));
     }
 
-    /// The blocks before the first that has a live fact, and the number of that or of the next.
-    pub(super) fn passed(&self) -> (impl Iterator<Item = &Block>, Number) {
-        let dead = self.all.iter().take_while(|block| block.live == 0).count();
+    /// Up to `limit` blocks before the first that has a live fact, and the number of what comes after them.
+    pub(super) fn passed(&self, limit: usize) -> (impl Iterator<Item = &Block>, Number) {
+        let dead = self.all.iter().take(limit).take_while(|block| block.live == 0).count();
         (self.all.iter().take(dead).filter(|block| block.bytes > 0), self.first.saturating_add(dead as u64))
     }
 
@@ -174,15 +174,15 @@ mod tests {
         for (number, live) in [(3, 10), (4, 20), (5, 0), (6, 30)] {
             blocks.push(number, block(50, live));
         }
-        assert_eq!((blocks.live(), blocks.held(), blocks.passed().1), (60, 200, 3));
+        assert_eq!((blocks.live(), blocks.held(), blocks.passed(9).1), (60, 200, 3));
         blocks.leave(at(4, 20));
-        assert_eq!(blocks.passed().1, 3, "what is not live lies behind what is");
+        assert_eq!(blocks.passed(9).1, 3, "what is not live lies behind what is");
         blocks.leave(at(3, 10));
-        assert_eq!((blocks.passed().0.count(), blocks.passed().1), (3, 6));
+        assert_eq!((blocks.passed(9).0.count(), blocks.passed(9).1), (3, 6));
         blocks.begin_with(6);
         assert_eq!((blocks.live(), blocks.held(), blocks.iter().count()), (30, 50, 1));
         blocks.leave(at(6, 30));
-        assert_eq!(blocks.passed().1, 7);
+        assert_eq!(blocks.passed(9).1, 7);
         blocks.begin_with(7);
         assert_eq!((blocks.held(), blocks.iter().count()), (0, 0));
     }

@@ -17,6 +17,9 @@ use crate::{
     },
 };
 
+/// Blocks that the log leaves behind with one commit at most.
+const PASSED_MAX: usize = 10_000;
+
 /// What a commit is to write, and what is so once it is written.
 pub(super) struct Prepared {
     rows: Rows,
@@ -56,7 +59,7 @@ impl Prepared {
 
     /// The log begins behind what is not live.
     pub(super) fn pass(&mut self, blocks: &Blocks) {
-        let (passed, first) = blocks.passed();
+        let (passed, first) = blocks.passed(PASSED_MAX);
         passed.for_each(|block| self.tally.live.remove(block.check));
         self.tally.first = first;
     }
@@ -243,7 +246,7 @@ impl FactStore {
         for Indexed { change, location } in changes {
             let after = change.after().zip(location);
             let after = after.map(|(state, location)| After { state, head: change.head(), location });
-            index.change(&change.key, change.before.as_ref(), after);
+            index.change(change.key.clone(), change.before.as_ref(), after);
             let (key, _, after) = change.into_parts();
             // What nobody reads does not take the place of what is read.
             let _ = self.shared.cache.replace(key, after, true);

@@ -3,7 +3,10 @@
 //! in a file. It takes some 200 bytes for each key, the key among them.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{
+        BTreeMap, HashMap, HashSet,
+        hash_map::Entry::{Occupied, Vacant},
+    },
     ops::Bound::{self, Excluded, Included},
 };
 
@@ -221,31 +224,44 @@ impl Index {
     }
 
     /// One key's state becomes another.
-    pub(super) fn change(&mut self, key: &FactKey, before: Option<&Before>, after: Option<After<'_>>) {
+    pub(super) fn change(&mut self, key: FactKey, before: Option<&Before>, after: Option<After<'_>>) {
         let state = after.map(|after| after.state);
-        resize(&mut self.sizes, key, NamespaceSize::of_before(before), NamespaceSize::of(state));
-        if let Some(before) = before {
-            self.leave(key, before, state);
-        }
-        let Some(After { state, head, location }) = after else {
-            self.keys.remove(key);
-            if let Some(entry) = self.entries.remove(key) {
-                self.blocks.leave(entry.location);
+        resize(&mut self.sizes, &key, NamespaceSize::of_before(before), NamespaceSize::of(state));
+        // One text is kept of a key, however often it is put over.
+        let key = match self.entries.entry(key) {
+            Occupied(mut entry) => {
+                self.blocks.leave(entry.get().location);
+                let key = entry.key().clone();
+                match after {
+                    Some(After { head, location, .. }) => {
+                        *entry.get_mut() = Entry::new(location, head, &mut self.origins)
+                    }
+                    None => {
+                        entry.remove();
+                        self.keys.remove(&key);
+                    }
+                }
+                key
             }
-            return;
+            Vacant(entry) => {
+                let key = entry.key().clone();
+                if let Some(After { head, location, .. }) = after {
+                    entry.insert(Entry::new(location, head, &mut self.origins));
+                    self.keys.insert(key.clone());
+                }
+                key
+            }
         };
-        let entry = Entry::new(location, head, &mut self.origins);
-        match self.entries.get_mut(key) {
-            Some(own) => {
-                self.blocks.leave(own.location);
-                *own = entry;
-            }
-            None => {
-                self.entries.insert(key.clone(), entry);
-                self.keys.insert(key.clone());
-            }
+        if let Some(before) = before {
+            self.leave(&key, before, state);
         }
-        for (origin, seq) in state.context().iter() {
+        if let Some(state) = state {
+            self.enter(&key, before, state);
+        }
+    }
+
+    fn enter(&mut self, key: &FactKey, before: Option<&Before>, after: &State) {
+        for (origin, seq) in after.context().iter() {
             if before.is_some_and(|before| before.seen_of(origin) == seq) {
                 continue;
             }
@@ -258,7 +274,7 @@ impl Index {
                 }
             }
         }
-        for time in state.ends() {
+        for time in after.ends() {
             self.ending.insert((time, Some(key.clone())));
         }
     }

@@ -120,24 +120,23 @@ impl FactStore {
         let mut prepared = self.prepared(self.tally);
         prepared.pass(index.blocks());
         let mut packer = Packer::new(&shared.records, &mut self.nonces, prepared.tally.block);
+        let first = index.blocks().iter().next();
+        let live = index.blocks().iter().filter(|(_, block)| block.live > 0).take(limit);
         let mut has_older = false;
-        for (number, block) in index.blocks().iter() {
-            if step.seen == limit {
-                break;
-            }
+        for (number, block) in first.into_iter().chain(live) {
             let row = block::row_of(number);
             let record = shared.with_engine(|engine| engine.get(Space::Live, &row))?;
             let record = record.ok_or_else(|| shared.records.damaged(Space::Live, &row))?;
             if shared.records.is_of_newest_key(&record) {
                 break;
             }
-            has_older = true;
-            // What is not live goes with the commit, or with the next.
-            if block.live > 0 {
+            // Of the first it is enough to know that: what is not live goes with this commit or the next.
+            if has_older {
                 let payload = shared.records.open_block(&row, &record)?;
                 cleaning::carry(&index, (number, block), &payload, &mut packer, &mut prepared.live.moved)?;
                 (step.seen, step.sealed) = (step.seen + 1, step.sealed + 1);
             }
+            has_older = true;
         }
         prepared.add(packer)?;
         drop(index);

@@ -8,7 +8,7 @@ pub struct Settings {
     pub key_file: Option<PathBuf>,
     /// Decoded states kept for readers.
     pub state_cache_bytes: u64,
-    /// Blocks of tables kept as they are on disk.
+    /// Parts of tables kept as they are on disk.
     pub block_cache_bytes: u64,
     /// Newest records before they go to a table; there are up to three such buffers for a while. A larger one takes
     /// more in a rush, before tables have to be merged.
@@ -19,7 +19,8 @@ pub struct Settings {
     /// refused when the disk is full to the brim, which takes a reopening of the files each time.
     pub room_kept: u64,
     /// Opens what is left of a store that has lost records or commits, as [`FactStore::loss`](crate::FactStore::loss)
-    /// then tells; without it such a store is not opened.
+    /// then tells; without it such a store is not opened. Of a key that lost its newest state, an older one may be there
+    /// again, also if it had been forgotten.
     pub accept_loss: bool,
 }
 
