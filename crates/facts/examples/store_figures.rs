@@ -1,5 +1,5 @@
 //! Figures of the store on this machine: `store_figures <folder> <facts> [plain|sealed] [rounds]`. It fills the folder if it is
-//! empty, so that a second run shows what opening it costs. With `rounds`, that run only overwrites all facts so often.
+//! empty, so that a second run shows what opening it costs. With `rounds`, that run only puts over all of them so often.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a program to be watched")]
 
 use std::{
@@ -197,7 +197,7 @@ fn overwrite(store: &mut FactStore, origin: &Origin, facts: u64) {
 }
 
 /// Facts over old ones, 1,000 to a commit, while another thread makes them durable.
-fn pipelined(store: &mut FactStore, origin: &Origin, facts: u64, rounds: u64) {
+fn pipelined(store: &mut FactStore, origin: &Origin, facts: u64, rounds: u64, is_random: bool) {
     let (syncer, mut dice) = (store.syncer(), Dice(5));
     let is_done = AtomicBool::new(false);
     let mut spent = Spent::default();
@@ -212,9 +212,10 @@ fn pipelined(store: &mut FactStore, origin: &Origin, facts: u64, rounds: u64) {
             }
         });
         for round in 0..rounds {
-            // One of each thousand, so that no two commits have the same keys.
             let mut change = |place: u64| {
-                let key = key((dice.below(facts / 1_000) * 1_000 + place) % facts);
+                // No key twice in a commit.
+                let thousand = if is_random { dice.below(facts / 1_000) } else { round };
+                let key = key((thousand * 1_000 + place) % facts);
                 // As a node does it: the value that is there is not read.
                 let before = store.before(&key).unwrap();
                 Change::new(key, before, Some(fact(origin, 1_000_000 + round * 1_000 + place, None)))
@@ -228,7 +229,8 @@ fn pipelined(store: &mut FactStore, origin: &Origin, facts: u64, rounds: u64) {
         is_done.store(true, Ordering::Relaxed);
     });
     spent.clock += waited;
-    say("the same, made durable beside", spent.per(rounds * 1_000));
+    let how = if is_random { "at random" } else { "in their order" };
+    say(&format!("1,000 to a commit {how}, made durable beside"), spent.per(rounds * 1_000));
 }
 
 /// Clients that each wait until their put is durable before the next.
@@ -323,12 +325,14 @@ fn main() {
     if count == 0 {
         fill(&mut store, &origin, facts);
     } else if let Some(rounds) = rounds {
-        pipelined(&mut store, &origin, facts, rounds * facts.div_ceil(1_000));
+        pipelined(&mut store, &origin, facts, rounds * facts.div_ceil(1_000), false);
+        pipelined(&mut store, &origin, facts, rounds * facts.div_ceil(1_000), true);
         say("resident after writing", format!("{:.1} MB", resident_mb()));
     } else {
         read(&store.reader(), facts);
         overwrite(&mut store, &origin, facts);
-        pipelined(&mut store, &origin, facts, 300);
+        pipelined(&mut store, &origin, facts, 300, false);
+        pipelined(&mut store, &origin, facts, 300, true);
         clients(&mut store, &origin, facts, 64);
         clients(&mut store, &origin, facts, 512);
     }

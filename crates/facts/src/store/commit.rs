@@ -267,9 +267,10 @@ impl FactStore {
 }
 
 fn pack(changes: Vec<Change>, index: &Index, packer: &mut Packer<'_>) -> Result<Vec<Indexed>, StoreError> {
+    // At once, so that the processor waits for many of them together.
+    let stored: Vec<bool> = changes.iter().map(|change| index.location(&change.key).is_some()).collect();
     let mut indexed = Vec::with_capacity(changes.len());
-    for change in changes {
-        let is_stored = index.location(&change.key).is_some();
+    for (change, is_stored) in changes.into_iter().zip(stored) {
         if is_stored != change.before.is_some() {
             return Err(StoreError::Unfitting { key: change.key.to_string() });
         }
