@@ -1,8 +1,8 @@
 //! Getting rid of facts that are no longer live: commits move what is live at the beginning of the log to its end.
 //!
 //! A commit earns a credit in proportion to its own bytes, the more the greater the share of what is not live, and later
-//! ones spend it. So moving takes a bounded part of each commit, and the log is never much longer than two and a half times
-//! what is live: at worst all that is live lies before what is not, and has to be moved first.
+//! ones spend it. So the log is never much longer than two and a half times what is live: at worst all that is live lies
+//! before what is not, and has to be moved first. A small commit does not spend at once what a large one earned.
 
 use crate::{
     key::FactKey,
@@ -15,6 +15,10 @@ use crate::{
         reader::Shared,
     },
 };
+
+/// A commit moves so much, and so many times its own.
+const SPENT_BYTES: u64 = 256 << 10;
+const SPENT_TIMES: u64 = 4;
 
 /// What commits may still move, in bytes.
 #[derive(Debug, Clone, Copy)]
@@ -42,9 +46,10 @@ impl Credit {
         }
     }
 
-    /// Moves live facts of the first blocks, and says to where.
+    /// Moves live facts of the first blocks, and says to where. `own`: about the bytes of the commit itself.
     pub(super) fn spend(
         &mut self,
+        own: u64,
         shared: &Shared,
         index: &Index,
         packer: &mut Packer<'_>,
@@ -54,10 +59,14 @@ impl Credit {
         if self.is_stopped || self.bytes < BLOCK_BYTES as u64 {
             return Ok(moved);
         }
+        let kept = self.bytes.saturating_sub(SPENT_BYTES.max(own.saturating_mul(SPENT_TIMES)));
         for (number, block) in index.blocks().iter().filter(|(_, block)| block.live > 0) {
             // To read a block costs a part of what it costs to write it.
             let cost = u64::from(block.live) + u64::from(block.bytes / 4);
             let Some(left) = self.bytes.checked_sub(cost) else { break };
+            if self.bytes <= kept {
+                break;
+            }
             // Whoever asks for one of its facts is told what is wrong with it.
             let Some(payload) = read(shared, number) else {
                 self.is_stopped = true;

@@ -61,7 +61,8 @@ impl Prepared {
     pub(super) fn pass(&mut self, blocks: &Blocks) {
         let (passed, first) = blocks.passed(PASSED_MAX);
         passed.for_each(|block| self.tally.live.remove(block.check));
-        self.tally.first = first;
+        // With no block there is nothing to tell it from but what it was.
+        self.tally.first = self.tally.first.max(first);
     }
 
     /// Blocks at the end of the log.
@@ -132,7 +133,8 @@ impl FactStore {
         let index = shared.index.read();
         prepared.pass(index.blocks());
         let mut packer = Packer::new(&shared.records, &mut self.nonces, prepared.tally.block);
-        prepared.live.moved = self.credit.spend(&shared, &index, &mut packer)?;
+        let values: usize = changes.iter().filter_map(Change::after).map(|after| after.value_bytes()).sum();
+        prepared.live.moved = self.credit.spend(values as u64, &shared, &index, &mut packer)?;
         let own = packer.number();
         prepared.live.changes = pack(changes, &index, &mut packer)?;
         prepared.add(packer)?;

@@ -88,28 +88,27 @@ impl Shared {
         // Callers may have the index locked already.
         let mut location = self.index.read_recursive().location(key);
         for _ in 0..LOOKS {
-            let state = location.map(|location| self.load_from(location, key)).transpose()?;
+            let state = self.load_from(location, key);
             let index = self.index.read_recursive();
             let now = index.location(key);
-            match state {
-                None if now.is_none() => return Ok(found(None)),
-                Some(Some(state)) if now == location => return Ok(found(Some(Arc::new(state)))),
-                _ => location = now,
+            if now == location {
+                return state.map(found);
             }
+            // Whatever came of it: the block may be gone by now, or its key.
+            location = now;
         }
         let index = self.index.read_recursive();
-        let Some(location) = index.location(key) else { return Ok(found(None)) };
-        let gone = || self.records.damaged(Space::Live, &block::row_of(location.block));
-        Ok(found(Some(Arc::new(self.load_from(location, key)?.ok_or_else(gone)?))))
+        self.load_from(index.location(key), key).map(found)
     }
 
-    /// `None`: the block is gone, two commits or more after the key was looked up.
-    fn load_from(&self, location: Location, key: &FactKey) -> Result<Option<State>, StoreError> {
+    fn load_from(&self, location: Option<Location>, key: &FactKey) -> Result<Cached, StoreError> {
+        let Some(location) = location else { return Ok(None) };
         let row = block::row_of(location.block);
-        let Some(record) = self.with_engine(|engine| engine.get(Space::Live, &row))? else { return Ok(None) };
+        let damaged = || self.records.damaged(Space::Live, &row);
+        let record = self.with_engine(|engine| engine.get(Space::Live, &row))?.ok_or_else(damaged)?;
         let payload = self.records.open_block(&row, &record)?;
-        let state = block::state_at(&payload, location, key).and_then(|state| read_state(state).ok());
-        state.map(Some).ok_or_else(|| self.records.damaged(Space::Live, &row))
+        let state = block::state_at(&payload, location, key).ok_or_else(damaged)?;
+        Ok(Some(Arc::new(read_state(state).map_err(|_| damaged())?)))
     }
 }
 

@@ -9,11 +9,11 @@ use std::{
     },
 };
 
-use super::{FactStore, Settings};
-use crate::{
-    Change, Commit, Dot, FactKey, Hlc, Millis, NodeId, Origin, Stamp, State, Storage, Strategy,
-    store::{block, engine::Space},
+use super::{
+    FactStore, Settings, block,
+    engine::{Engine, Space},
 };
+use crate::{Change, Commit, Dot, FactKey, Hlc, Millis, NodeId, Origin, Stamp, State, Storage, Strategy};
 
 /// A store and what is to be in it.
 struct Filled {
@@ -223,7 +223,54 @@ fn what_is_forgotten_leaves_no_note_for_ever() {
     filled.commit(vec![]);
     filled.commit(vec![]);
     assert_eq!(filled.space(), (0, 0), "all notes went when there was nothing left to speak of");
-    assert!(filled.reopened().states.is_empty());
+    // What the log has left behind is still in the engine, and stays behind.
+    filled = filled.reopened();
+    filled.commit(vec![]);
+    filled = filled.reopened();
+    filled.compare();
+    let change = filled.put(&key(3), 100);
+    filled.commit(vec![change]);
+    filled = filled.reopened();
+    filled.compare();
+    assert_eq!(filled.states.len(), 1);
+}
+
+#[test]
+fn what_is_left_of_a_store_with_a_damaged_block_goes_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut filled = Filled::new(settings(&folder));
+    for round in 0..3_u64 {
+        let changes = (round * 8..(round + 1) * 8).map(|number| filled.put(&key(number), 300)).collect();
+        filled.commit(changes);
+    }
+    let accepting = Settings { accept_loss: true, ..filled.store.settings.clone() };
+    let row = block::row_of(1);
+    let shared = filled.store.shared.clone();
+    let damage = |engine: &Engine| {
+        let mut record = engine.get(Space::Live, &row)?.unwrap().to_vec();
+        record[100] ^= 1;
+        engine.write(vec![(Space::Live, row.to_vec(), Some(record))])
+    };
+    shared.with_engine(damage).unwrap();
+    let error = filled.store.state(&key(9)).unwrap_err();
+    assert!(error.to_string().contains("record block 1 of the facts' live states is damaged"), "{error}");
+    assert!(!filled.store.reader().check().unwrap().findings.is_empty());
+    drop((filled.store, shared));
+    FactStore::open(Settings { accept_loss: false, ..accepting.clone() }).unwrap_err();
+    filled.store = FactStore::open(accepting.clone()).unwrap();
+    assert_eq!(filled.store.loss().unwrap().records, 1);
+    filled.states.retain(|key, _| filled.store.state(key).unwrap().is_some());
+    assert_eq!(filled.states.len(), 16);
+    filled.compare();
+    // The log goes on past the number that is missing, also when its beginning passes it.
+    for round in 0..5 {
+        filled = filled.reopened();
+        assert_eq!(filled.store.loss(), None);
+        let changes = (round..24).map(|number| filled.put(&key(number), 300)).collect();
+        filled.commit(changes);
+        filled.commit(vec![]);
+        filled.compare();
+    }
 }
 
 #[test]
