@@ -1,6 +1,6 @@
 use std::path::PathBuf;
 
-/// How a store is kept. Sizes are in bytes; the defaults hold 100,000 facts of 200 bytes in less than 50 MB of memory.
+/// How a store is kept. Sizes are in bytes; the defaults hold 100,000 facts of 200 bytes in about 50 MB of memory.
 #[derive(Debug, Clone)]
 pub struct Settings {
     pub folder: PathBuf,
