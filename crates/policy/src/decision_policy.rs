@@ -182,7 +182,7 @@ impl DecisionPolicy {
     ) -> Result<(cedar_policy::Request, Entities), EvaluationError> {
         let mut budget = Budget::new();
         let mut pairs: Vec<(&'static str, RestrictedExpression)> = Vec::with_capacity(5);
-        moment(evaluation.now_unix_ms, self.needs, &mut pairs).map_err(|error| bad(error))?;
+        moment(evaluation.now_unix_ms, self.needs, &mut pairs).map_err(bad)?;
         pairs.extend(facts.map(|facts| ("facts", facts)));
         if !self.request.is_empty() {
             let empty = Value::Object(Map::new());

@@ -82,15 +82,7 @@ impl Readings {
 
     /// Whether rules could not tell these from the others, of the same facts.
     pub fn are_same(&self, other: &Readings) -> bool {
-        let same = |(left, right): (&(Arc<str>, FactReading), &(Arc<str>, FactReading))| {
-            left.0 == right.0 && left.1.is_same(&right.1)
-        };
-        self.0.len() == other.0.len()
-            && self
-                .0
-                .iter()
-                .zip(&other.0)
-                .all(|(left, right)| left.len() == right.len() && left.iter().zip(right).all(same))
+        self.0 == other.0
     }
 
     pub fn are_rememberable(&self) -> bool {

@@ -63,7 +63,8 @@ impl PartialEq for FactValue {
     }
 }
 
-/// A fact as it was at one moment.
+/// A fact as it was at one moment. Two that are equal no rule can tell apart. The version alone does not say: a value that
+/// is joined from several writes changes when an older one arrives or ends.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct FactReading {
     pub version: u64,
@@ -74,12 +75,6 @@ pub struct FactReading {
 }
 
 impl FactReading {
-    /// Whether a rule could not tell the two apart. The version alone does not say: a value that is joined from several
-    /// writes changes when an older one arrives or ends.
-    pub(crate) fn is_same(&self, other: &FactReading) -> bool {
-        self == other
-    }
-
     /// Bytes of its value's text.
     pub(crate) fn bytes(&self) -> usize {
         self.value.as_ref().map_or(0, |value| value.text().len())

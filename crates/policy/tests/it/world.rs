@@ -30,9 +30,7 @@ impl World {
 
     /// One that cannot tell anything.
     pub fn down() -> World {
-        let mut world = World::default();
-        world.down = true;
-        world
+        World { down: true, ..World::default() }
     }
 
     pub fn put(&mut self, key: &str, value: Value) {
