@@ -33,10 +33,12 @@ def load(target, what, clients=1, seconds=SECONDS, keys=100_000):
 
 
 @contextlib.contextmanager
-def server(command, folder, ready):
+def server(command, folder, ready, settings={}):
     """A server in a session of its own, as a service runs."""
     with open(folder / "log", "ab") as log:
-        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=log, stderr=log, start_new_session=True)
+        process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=log, stderr=log, start_new_session=True, env=os.environ | settings
+        )
     try:
         for _ in range(600):
             if ready() or process.poll() is not None:
@@ -52,12 +54,12 @@ def server(command, folder, ready):
 
 
 @contextlib.contextmanager
-def facts(folder):
+def facts(folder, settings={}):
     if "BENCH_FACTS_SOCKET" in os.environ:
         yield os.environ["BENCH_FACTS_SOCKET"], None
         return
     socket = folder / "sockets" / "data.sock"
-    with server([program(), "serve", str(folder)], folder, socket.exists) as process:
+    with server([program(), "serve", str(folder)], folder, socket.exists, settings) as process:
         yield str(socket), process
 
 
@@ -92,6 +94,27 @@ def versions():
 LOADS = {"1 client": ("put", 1), "64 clients": ("put", 64), "1 client, pipelined": ("pipelined", 1), "in batches of 1,000": ("batched", 1)}
 
 
+#: Has the allocator give memory back to the system at once.
+FRUGAL = {"MIMALLOC_ALLOW_THP": "0", "MIMALLOC_PURGE_DELAY": "0"}
+
+
+def memory(root):
+    """Of the facts alone, in a process of their own: with 100,000 facts at rest, and with 10,000 subscriptions to them."""
+    rows = []
+    for name, settings in {"as it is": {}, " ".join(f"{name}={value}" for name, value in FRUGAL.items()): FRUGAL}.items():
+        folder = root / f"memory-{len(rows)}"
+        folder.mkdir()
+        with facts(folder, settings) as (socket, process):
+            load(socket, "fill")
+            time.sleep(5)
+            rested = resident_mb(process)
+            command = [program(), "load", socket, TOKEN, "subscribe", "10000"]
+            with server(command, folder, lambda: b"rate" in (folder / "log").read_bytes()):
+                listening = resident_mb(process)
+        rows.append([name, rested, listening])
+    return rows
+
+
 def run():
     root = Path(tempfile.mkdtemp(prefix="weir-facts-"))
     try:
@@ -106,12 +129,10 @@ def measure(root, enter):
         (root / name).mkdir()
         return root / name
 
+    resident = [] if "BENCH_FACTS_SOCKET" in os.environ else memory(root)
     own, process = enter(facts(folder("facts")))
-    memory = []
     if process:
         load(own, "fill")
-        time.sleep(5)
-        memory.append(["resident with 100,000 facts, MB", resident_mb(process)])
     reads = [["get, 1 client", load(own, "get")], ["get, 64 clients", load(own, "get", 64)]]
     targets = {
         "Weir": own,
@@ -132,4 +153,5 @@ def measure(root, enter):
     text = f"## Durable puts of facts with values of 100 bytes, encrypted (a second)\n\n{versions()}\n\n" + peers.table(head, lines)
     rows = [[name, float(figures["rate"]), figures["p50_us"], figures["p99_us"]] for name, figures in reads]
     text += "\n" + peers.table(["over the socket", "a second", "median, us", "99 %, us"], rows)
-    return text + ("\n" + peers.table(["", "Weir"], memory) if memory else "")
+    head = ["resident, MB", "100,000 facts", "with 10,000 subscriptions"]
+    return text + ("\n" + peers.table(head, resident) if resident else "")
