@@ -63,8 +63,8 @@ const SMALL_BUFFER_BYTES: u64 = 1 << 20;
 /// blocks, which come in order, need none.
 const WORKERS: usize = 1;
 const MERGED_BYTES: u64 = 4 << 20;
-/// A record is read with its block, which is copied and checked as a whole.
-const BLOCK_BYTES: u32 = 2 << 10;
+/// What the tables are read in: a record is read with all that is in one of these, which is copied and checked as a whole.
+const TABLE_BLOCK_BYTES: u32 = 2 << 10;
 /// Buffers with less than this are no reason to write tables.
 const RESTING_BYTES: u64 = 256 << 10;
 
@@ -111,7 +111,7 @@ impl Engine {
         let options = |bytes| {
             KeyspaceCreateOptions::default()
                 .max_memtable_size(bytes)
-                .data_block_size_policy(BlockSizePolicy::all(BLOCK_BYTES))
+                .data_block_size_policy(BlockSizePolicy::all(TABLE_BLOCK_BYTES))
                 .index_block_pinning_policy(PinningPolicy::all(true))
         };
         let small = || {
