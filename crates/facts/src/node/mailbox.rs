@@ -183,3 +183,42 @@ impl Mailbox {
         inside.persisted.take()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::{
+        node::job::{Job, Work},
+        protocol::Ack,
+    };
+
+    fn write(ack: Ack) -> Command {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        Command::Write(Job { work: Work::All(Vec::new()), ack, deadline, done: Box::new(|_| {}) })
+    }
+
+    #[test]
+    fn while_the_disk_is_busy_few_who_wait_for_it_do_not_wake_the_writer() {
+        let check = |commands: Vec<Command>, bytes: usize, gathers: bool, expected: bool| {
+            let mailbox = Mailbox::new(1_000, 1 << 20, 1 << 20);
+            mailbox.inside.lock().gathers = gathers;
+            let count = commands.len();
+            commands.into_iter().for_each(|command| mailbox.push(command, bytes));
+            assert_eq!(mailbox.inside.lock().is_due(), expected, "{count} of {bytes} bytes, gathers: {gathers}");
+            assert_eq!(mailbox.take(Instant::now(), usize::MAX, gathers).commands.len(), count);
+            let inside = mailbox.inside.lock();
+            assert_eq!((inside.hasty, inside.bytes, inside.is_due()), (0, 0, false));
+        };
+        let durable = |count: usize| (0..count).map(|_| write(Ack::Durable)).collect::<Vec<_>>();
+        check(durable(1), 100, false, true);
+        check(durable(1), 100, true, false);
+        check(durable(GATHERED_REQUESTS - 1), 100, true, false);
+        check(durable(GATHERED_REQUESTS), 100, true, true);
+        check(durable(1), GATHERED_BYTES, true, true);
+        check(vec![write(Ack::Replicated(1))], 100, true, false);
+        check(vec![write(Ack::Durable), write(Ack::Applied)], 100, true, true);
+        check(vec![Command::Announce], 0, true, true);
+    }
+}
