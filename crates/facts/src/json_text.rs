@@ -22,7 +22,7 @@ impl JsonText {
     }
 
     /// What a serializer has written.
-    pub(crate) fn written(text: String) -> JsonText {
+    pub(crate) fn written(text: impl Into<Arc<str>>) -> JsonText {
         JsonText(text.into())
     }
 

@@ -285,7 +285,7 @@ impl Request {
             Method::UpdatePolicy => Request::UpdatePolicy {
                 path: read.required("path", policies::name)?,
                 version: read.required("version", policies::name)?,
-                source: read.required("source", text)?,
+                source: read.required("source", text)?.into_owned(),
             },
         };
         params.end()?;

@@ -13,7 +13,7 @@ use super::{
     json,
     limits::{ID_BYTES_MAX, REQUESTS_MAX},
     method::{Method, Plane},
-    params::{Given, shortened},
+    params::{Given, shortened, text},
     request::Request,
 };
 
@@ -218,7 +218,7 @@ fn request(surface: &Surface, envelope: Envelope<'_>) -> Result<Request, Protoco
         return Err(invalid("`jsonrpc` must be \"2.0\", or left out"));
     }
     let name = envelope.method.ok_or_else(|| invalid("`method` is missing"))?;
-    let name: String = serde_json::from_str(name.get()).map_err(|_| invalid("`method` must be text"))?;
+    let name = text(name).map_err(|_| invalid("`method` must be text"))?;
     let method = surface.method(&name)?;
     Request::read(surface.plane, method, envelope.params)
 }

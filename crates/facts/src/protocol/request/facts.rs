@@ -66,6 +66,15 @@ fn ack(params: &mut Params<'_>) -> Result<Ack, ProtocolError> {
     Ok(params.optional("ack", |raw| checked_ack(&text(raw)?))?.unwrap_or_default())
 }
 
+/// The text of a value as it is kept, when the value was seen to be JSON.
+fn value_of(json: &RawValue) -> Result<JsonText, ProtocolError> {
+    let text = json.get();
+    if text.len() <= VALUE_BYTES_MAX && json::is_compact(json) {
+        return Ok(JsonText::written(text));
+    }
+    value(text)
+}
+
 /// The text of a value as it is kept.
 pub(crate) fn value(json: &str) -> Result<JsonText, ProtocolError> {
     let compact = json::compact(&mut serde_json::Deserializer::from_str(json));
@@ -81,7 +90,7 @@ impl Put {
         let key = params.required("key", key)?;
         let raw = params.raw("value");
         let raw = raw.ok_or_else(|| ProtocolError::field(params.field("value"), "is missing"))?;
-        let value = value(raw.get()).map_err(|error| match error {
+        let value = value_of(raw).map_err(|error| match error {
             // That it is JSON was seen; what is wrong is within it.
             ProtocolError::Parse(detail) => ProtocolError::field(params.field("value"), detail),
             other => other,
@@ -150,7 +159,7 @@ impl Transaction {
         let elements = batch(params, "operations")?.into_iter().enumerate();
         let operations = elements.map(|(index, given)| {
             let mut entry = Params::of_element(given, "operations", index)?;
-            let operation = match entry.required("op", text)?.as_str() {
+            let operation = match &*entry.required("op", text)? {
                 "put" => Operation::Put(Put { ack, ..Put::read(&mut entry)? }),
                 "delete" => Operation::Delete(Delete { ack, ..Delete::read(&mut entry)? }),
                 _ => return Err(ProtocolError::field(entry.field("op"), "must be `put` or `delete`")),

@@ -19,7 +19,7 @@ pub(super) fn name(raw: &RawValue) -> Result<String, String> {
     if name.chars().any(char::is_control) {
         return Err("must have no control characters".to_owned());
     }
-    Ok(name)
+    Ok(name.into_owned())
 }
 
 pub(super) fn node(raw: &RawValue) -> Result<NodeId, String> {
