@@ -144,7 +144,7 @@ fn fill(store: &mut FactStore, origin: &Origin, facts: u64) {
         let change = |n| Change::new(key(n), None, Some(fact(origin, n + 1, None)));
         let commit = Commit { changes: numbers.map(change).collect(), ..Commit::default() };
         spent.on(|| {
-            store.commit(commit).unwrap();
+            store.commit(&commit).unwrap();
             store.persist().unwrap();
         });
     }
@@ -167,7 +167,7 @@ fn overwrite(store: &mut FactStore, origin: &Origin, facts: u64) {
         let changes: Vec<_> = making.on(|| (0..50).map(|_| change(store)).collect());
         spent.on(|| {
             for change in changes {
-                store.commit(Commit { changes: vec![change], ..Commit::default() }).unwrap();
+                store.commit(&Commit { changes: vec![change], ..Commit::default() }).unwrap();
             }
         });
     }
@@ -176,7 +176,7 @@ fn overwrite(store: &mut FactStore, origin: &Origin, facts: u64) {
     let mut times = Vec::new();
     for _ in 0..100 {
         let changes = vec![change(store)];
-        store.commit(Commit { changes, ..Commit::default() }).unwrap();
+        store.commit(&Commit { changes, ..Commit::default() }).unwrap();
         let persist_began = Instant::now();
         store.persist().unwrap();
         times.push(persist_began.elapsed());
@@ -187,7 +187,7 @@ fn overwrite(store: &mut FactStore, origin: &Origin, facts: u64) {
         for _ in 0..rounds {
             let changes = (0..size).map(|_| change(store)).collect();
             spent.on(|| {
-                store.commit(Commit { changes, ..Commit::default() }).unwrap();
+                store.commit(&Commit { changes, ..Commit::default() }).unwrap();
                 store.persist().unwrap();
             });
         }
@@ -221,7 +221,7 @@ fn pipelined(store: &mut FactStore, origin: &Origin, facts: u64, rounds: u64, is
                 Change::new(key, before, Some(fact(origin, 1_000_000 + round * 1_000 + place, None)))
             };
             let changes = (0..1_000).map(&mut change).collect();
-            spent.on(|| store.commit(Commit { changes, ..Commit::default() }).unwrap());
+            spent.on(|| store.commit(&Commit { changes, ..Commit::default() }).unwrap());
         }
         let began = Instant::now();
         syncer.sync().unwrap();
@@ -273,7 +273,7 @@ fn clients(store: &mut FactStore, origin: &Origin, facts: u64, clients: u64) {
                 changes.push(Change::new(key, before.map(Into::into), after));
                 dones.push(done);
             }
-            store.commit(Commit { changes, ..Commit::default() }).unwrap();
+            store.commit(&Commit { changes, ..Commit::default() }).unwrap();
             written.send((store.commits(), dones)).unwrap();
         }
         drop(written);

@@ -179,7 +179,7 @@ impl Storage for Memory {
         Ok(self.metadata.get(name).cloned())
     }
 
-    fn commit(&mut self, commit: Commit) -> Result<(), Infallible> {
+    fn commit(&mut self, commit: &Commit) -> Result<(), Infallible> {
         if self.keeps_undo {
             let reverse = |change: &Change| {
                 let was = self.states.get(&change.key).map(|(state, _)| Arc::clone(state));
@@ -196,12 +196,12 @@ impl Storage for Memory {
             });
         }
         commit.changes.iter().for_each(|change| self.change(change));
-        for (key, cell) in commit.lost {
-            let cells = self.lost.entry(key).or_default();
-            cells.push_front(cell);
+        for (key, cell) in &commit.lost {
+            let cells = self.lost.entry(key.clone()).or_default();
+            cells.push_front(cell.clone());
             cells.truncate(LOST_MAX);
         }
-        commit.metadata.into_iter().for_each(|(name, value)| self.set(name, value));
+        commit.metadata.iter().for_each(|(name, value)| self.set(name.clone(), value.clone()));
         Ok(())
     }
 

@@ -8,6 +8,7 @@
 //! - Nothing that reads or subscribes can stop the writer, nor can who carries messages to other nodes.
 
 mod alarms;
+mod disk;
 mod exchange;
 mod freshness;
 mod group;
@@ -21,6 +22,7 @@ mod plane;
 mod reading;
 mod replication;
 mod subscription;
+mod waiting;
 mod writer;
 
 use std::{
@@ -52,6 +54,7 @@ use self::{
     job::{Command, Job},
     mailbox::Mailbox,
     measures::About,
+    waiting::WaitingRoom,
 };
 use crate::{
     causality::NodeId,
@@ -145,6 +148,7 @@ struct Shared {
     rules: Arc<dyn Rules>,
     reader: Reader,
     mailbox: Mailbox,
+    waiting: WaitingRoom,
     /// The time of the replica's clock, in milliseconds since 1970.
     clock: AtomicU64,
     is_serving: AtomicBool,
@@ -206,9 +210,23 @@ impl Node {
     /// Hands work to the writer in the order of the calls, and has `done` called once with what came of it, on the
     /// writer's thread, so it must not wait for anything.
     pub fn submit(&self, work: Work, ack: Ack, done: Acknowledge) {
+        self.push(work, ack, done, true);
+    }
+
+    /// As [`submit`](Node::submit), but the writer may leave it until [`end_burst`](Node::end_burst), so that what comes at
+    /// once is written at once.
+    pub(crate) fn submit_in_burst(&self, work: Work, ack: Ack, done: Acknowledge) {
+        self.push(work, ack, done, false);
+    }
+
+    pub(crate) fn end_burst(&self) {
+        self.0.shared.mailbox.end_burst();
+    }
+
+    fn push(&self, work: Work, ack: Ack, done: Acknowledge, is_all: bool) {
         let deadline = Instant::now() + self.0.shared.request_timeout;
         let bytes = work.bytes();
-        self.0.shared.mailbox.push(Command::Write(Job { work, ack, deadline, done }), bytes);
+        self.0.shared.mailbox.push(Command::Write(Job { work, ack, deadline, done }), bytes, is_all);
     }
 
     /// Writes, and waits until it is acknowledged.

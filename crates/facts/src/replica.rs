@@ -200,6 +200,13 @@ impl<S: Storage> Replica<S> {
         Ok(PersistMark { commit: self.outbox.commits(), applied })
     }
 
+    /// Has a persist that is not begun cover what was committed since it was asked for.
+    pub fn extend(&self, mark: &mut PersistMark) {
+        mark.commit = self.outbox.commits();
+        // What others wrote needs a record of it, which the next persist makes.
+        mark.applied.advance(&self.origin, self.seq);
+    }
+
     /// Ends a persist that succeeded: what waited for it is among the effects.
     pub fn persisted(&mut self, mark: PersistMark) {
         if !self.outbox.is_poisoned() {
@@ -241,7 +248,7 @@ impl<S: Storage> Replica<S> {
         self.check_poison()?;
         self.record_progress()?;
         let mark = (record::CLEAN.to_owned(), Some(record::encode(&self.origin)));
-        self.storage.commit(Commit { metadata: vec![mark], ..Commit::default() })?;
+        self.storage.commit(&Commit { metadata: vec![mark], ..Commit::default() })?;
         self.storage.persist()?;
         Ok(self.storage)
     }
@@ -275,7 +282,7 @@ impl<S: Storage> Replica<S> {
 
     fn record_progress(&mut self) -> Result<(), ReplicaError<S::Error>> {
         let commit = Commit { metadata: vec![self.progress_record()], ..Commit::default() };
-        self.storage.commit(commit)?;
+        self.storage.commit(&commit)?;
         self.outbox.count_commit();
         self.progress_moved = false;
         self.recorded_hlc = self.clock.last();

@@ -12,28 +12,35 @@ mod connection;
 mod control;
 mod cursor;
 mod evaluate;
+mod lane;
 mod listen;
 mod notice;
 mod others;
+mod outgoing;
 mod output;
 mod plan;
 mod rate;
 mod reads;
 mod session;
+mod socket;
 mod subscribing;
 mod witness;
 
 use std::{
     collections::BTreeSet,
+    io,
+    num::NonZeroUsize,
     sync::{Arc, OnceLock},
+    thread,
     time::Duration,
 };
 
 use tokio::{
     io::{AsyncRead, AsyncWrite, AsyncWriteExt},
-    sync::{Semaphore, watch},
+    sync::{Semaphore, mpsc, watch},
 };
 
+use self::lane::{Ending, Lanes, Told};
 pub use self::{
     authority::{Authority, Rights},
     evaluate::{EvaluateError, Evaluator, Policies, Question, Verdict},
@@ -49,6 +56,8 @@ use crate::{
 /// How clients are served.
 #[derive(Debug, Clone)]
 pub struct ServeConfig {
+    /// Threads that serve connections.
+    pub lanes: usize,
     /// Most connections at once, of all listeners together.
     pub connections_max: usize,
     /// Until the first request's head has come, and each later one's that has begun.
@@ -79,9 +88,13 @@ pub struct ServeConfig {
     pub server_version: String,
 }
 
+/// More do not make a node faster: all writes go through one thread.
+const LANES_MAX: usize = 4;
+
 impl Default for ServeConfig {
     fn default() -> ServeConfig {
         ServeConfig {
+            lanes: thread::available_parallelism().map_or(1, NonZeroUsize::get).min(LANES_MAX),
             connections_max: 1_000,
             handshake_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(60),
@@ -120,6 +133,7 @@ struct Serving {
     connections: Arc<Semaphore>,
     large_reads: Arc<Semaphore>,
     is_stopping: watch::Sender<bool>,
+    lanes: Lanes,
 }
 
 impl Serving {
@@ -134,29 +148,37 @@ impl Serving {
 }
 
 impl Server {
-    /// Without an evaluator the evaluation plane decides nothing, and says so.
-    #[must_use]
-    pub fn new(
+    /// Starts the threads that serve. Without an evaluator the evaluation plane decides nothing, and says so.
+    ///
+    /// # Errors
+    /// The system gives no threads.
+    pub fn start(
         node: Node,
         config: ServeConfig,
         authority: Arc<Authority>,
         witness: Arc<dyn Witness>,
         evaluator: Option<Arc<dyn Evaluator>>,
-    ) -> Server {
+    ) -> io::Result<Server> {
         let decides = evaluator.is_some();
-        Server(Arc::new(Serving {
+        let connections_max = u32::try_from(config.connections_max).unwrap_or(u32::MAX);
+        let connections = Arc::new(Semaphore::new(config.connections_max));
+        let is_stopping = watch::Sender::new(false);
+        let ending =
+            Ending { is_stopping: is_stopping.subscribe(), connections: Arc::clone(&connections), connections_max };
+        Ok(Server(Arc::new(Serving {
             rate: rate::Rate::new(config.app_requests_per_minute),
             surfaces: Plane::ALL.map(|plane| Arc::new(plan::surface(plane, &config.server_version, decides))),
-            connections: Arc::new(Semaphore::new(config.connections_max)),
+            connections,
             large_reads: Arc::new(Semaphore::new(LARGE_READS)),
-            is_stopping: watch::Sender::new(false),
+            is_stopping,
+            lanes: Lanes::start(config.lanes, &node, &ending)?,
             node,
             config,
             authority,
             witness,
             evaluator,
             peers: OnceLock::new(),
-        }))
+        })))
     }
 
     /// Whom administrators are told of as the node's peers. Of several calls the first counts.
@@ -164,7 +186,8 @@ impl Server {
         let _ = self.0.peers.set(peers);
     }
 
-    /// Makes the planes' sockets and serves them on this task's runtime until [`stop`](Server::stop).
+    /// Makes the planes' sockets, waits for clients on this task's runtime, and serves them on threads of its own until
+    /// [`stop`](Server::stop).
     ///
     /// # Errors
     /// [`ListenError`]; no socket is then left.
@@ -173,9 +196,24 @@ impl Server {
     }
 
     /// Serves one connection to its end. What encrypts it, has done so.
-    pub async fn serve<S>(&self, mut stream: S, listener: Listener, peer: Option<Peer>)
+    pub async fn serve<S>(&self, stream: S, listener: Listener, peer: Option<Peer>)
     where
-        S: AsyncRead + AsyncWrite + Send + Unpin,
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        let Some(lane) = self.0.lanes.next() else { return };
+        let (server, told) = (self.clone(), lane.told.clone());
+        let served = async move { server.serve_by(stream, listener, peer, told).await };
+        let _ = lane.runtime.spawn(served).await;
+    }
+
+    async fn serve_by<S>(
+        &self,
+        mut stream: S,
+        listener: Listener,
+        peer: Option<Peer>,
+        told: mpsc::UnboundedSender<Told>,
+    ) where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
         let Ok(_permit) = Arc::clone(&self.0.connections).try_acquire_owned() else {
             let mut out = Vec::new();
@@ -184,13 +222,12 @@ impl Server {
             let _ = tokio::time::timeout(Duration::from_millis(100), stream.write_all(&out)).await;
             return;
         };
-        connection::run(&self.0, stream, listener, peer).await;
+        connection::run(&self.0, stream, listener, peer, told).await;
     }
 
     /// Accepts and reads no more, answers what was begun, and closes all connections within about five seconds.
     pub async fn stop(&self) {
         self.0.is_stopping.send_replace(true);
-        let all = u32::try_from(self.0.config.connections_max).unwrap_or(u32::MAX);
-        let _ = tokio::time::timeout(Duration::from_secs(5), self.0.connections.acquire_many(all)).await;
+        self.0.lanes.end().await;
     }
 }

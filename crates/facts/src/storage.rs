@@ -28,6 +28,14 @@ pub trait Storage {
     /// See [`Storage::state`].
     fn before(&self, key: &FactKey) -> Result<Option<Before>, Self::Error>;
 
+    /// The same of several keys, in their order.
+    ///
+    /// # Errors
+    /// See [`Storage::state`].
+    fn before_each<'a>(&self, keys: impl Iterator<Item = &'a FactKey>) -> Result<Vec<Option<Before>>, Self::Error> {
+        keys.map(|key| self.before(key)).collect()
+    }
+
     /// Keys that match, in order, after `after`.
     ///
     /// # Errors
@@ -66,7 +74,7 @@ pub trait Storage {
 
     /// # Errors
     /// See [`Storage::state`]; nothing of the commit then took effect.
-    fn commit(&mut self, commit: Commit) -> Result<(), Self::Error>;
+    fn commit(&mut self, commit: &Commit) -> Result<(), Self::Error>;
 
     /// Makes what was committed durable.
     ///
@@ -79,7 +87,8 @@ pub trait Storage {
 #[derive(Debug, Clone, Default)]
 pub struct Commit {
     pub changes: Vec<Change>,
-    /// That each key is there once, which is otherwise looked for.
+    /// That each key is there once, and that what was before was read from the storage since its last commit. It is
+    /// otherwise looked for.
     pub is_distinct: bool,
     /// Values that lost against concurrent writes. The storage keeps a bounded number for each key.
     pub lost: Vec<(FactKey, Cell)>,

@@ -18,6 +18,7 @@
 //! anew, which loses nothing, as all commits were with the operating system. Any other failure of a write is final:
 //! what the operating system still shows of a file that it could not write says nothing about the disk.
 
+mod ahead;
 mod block;
 mod blocks;
 mod check;
@@ -25,11 +26,13 @@ mod cleaning;
 mod commit;
 mod encoding;
 mod engine;
+mod engine_log;
 mod entry;
 mod error;
 mod index;
 mod manifest;
 mod mark;
+mod numbers;
 mod opening;
 mod ordered;
 mod reader;
@@ -43,8 +46,18 @@ mod tally;
 #[cfg(test)]
 mod tests;
 
-use std::{fmt, sync::Arc};
+use std::{collections::HashMap, fmt, sync::Arc};
 
+use self::{
+    ahead::Ahead,
+    cleaning::Credit,
+    engine::{Engine, Space},
+    reader::Shared,
+    reclaim::Reclaim,
+    record::Check,
+    room::Room,
+    tally::Tally,
+};
 pub use self::{
     check::{Checked, Finding},
     error::StoreError,
@@ -54,14 +67,6 @@ pub use self::{
     rewrite::Rewritten,
     settings::Settings,
     syncer::Syncer,
-};
-use self::{
-    cleaning::Credit,
-    engine::{Engine, Space},
-    reader::Shared,
-    reclaim::Reclaim,
-    room::Room,
-    tally::Tally,
 };
 use crate::{
     causality::Origin,
@@ -83,6 +88,9 @@ pub struct FactStore {
     nonces: Nonces,
     credit: Credit,
     reclaim: Reclaim,
+    ahead: Ahead,
+    /// The checks of metadata that was written, as most commits replace the same.
+    metadata: HashMap<String, Option<Check>>,
     loss: Option<Loss>,
     rewriting: rewrite::Place,
 }
@@ -143,15 +151,21 @@ impl FactStore {
         if !error.is_full() && !self.room.was_short() {
             return Err(self.syncer.fail(error));
         }
+        self.metadata.clear();
         let opened = {
+            let mut log = self.ahead.hold();
             let mut engine = self.shared.engine.write();
             // Its lock on the folder goes with it.
             *engine = None;
-            Engine::open(&opening::engine_folder(&self.settings.folder), &self.settings).and_then(|opened| {
-                let tally = opened.get(Space::Metadata, tally::ROW)?;
-                *engine = Some(opened);
-                Ok(tally.and_then(|bytes| Tally::from_bytes(&bytes)).unwrap_or_default().commits)
-            })
+            let folder = opening::engine_folder(&self.settings.folder);
+            let first = engine_log::first_new(&folder);
+            first.map(|first| log.begin(first)).and_then(|()| Engine::open(&folder, &self.settings)).and_then(
+                |opened| {
+                    let tally = opened.get(Space::Metadata, tally::ROW)?;
+                    *engine = Some(opened);
+                    Ok(tally.and_then(|bytes| Tally::from_bytes(&bytes)).unwrap_or_default().commits)
+                },
+            )
         };
         match opened {
             Ok(found) if found == expected => Ok(true),
@@ -176,6 +190,28 @@ impl Storage for FactStore {
             Some(None) => Ok(self.reader().state(key)?.map(Before::State)),
             None => Ok(None),
         }
+    }
+
+    fn before_each<'a>(&self, keys: impl Iterator<Item = &'a FactKey>) -> Result<Vec<Option<Before>>, StoreError> {
+        let index = self.shared.index.read();
+        let mut unread = Vec::new();
+        // Nothing else between, so that the processor waits for many of them together.
+        let heads = keys.enumerate().map(|(place, key)| {
+            let head = index.head(key);
+            if let Some(None) = head {
+                unread.push((place, key));
+            }
+            head.flatten().map(Before::Head)
+        });
+        let mut all: Vec<Option<Before>> = heads.collect();
+        drop(index);
+        for (place, key) in unread {
+            let state = self.reader().state(key)?;
+            if let Some(before) = all.get_mut(place) {
+                *before = state.map(Before::State);
+            }
+        }
+        Ok(all)
     }
 
     fn keys(&self, pattern: &Pattern, after: Option<&FactKey>, limit: usize) -> Result<Vec<FactKey>, StoreError> {
@@ -203,10 +239,11 @@ impl Storage for FactStore {
         self.reader().metadata(name)
     }
 
-    fn commit(&mut self, commit: Commit) -> Result<(), StoreError> {
+    fn commit(&mut self, commit: &Commit) -> Result<(), StoreError> {
         self.syncer.is_sound()?;
-        let prepared = self.prepare(commit)?;
-        self.write(prepared)
+        let changes = commit::each_once(commit);
+        let prepared = self.prepare(commit, &changes)?;
+        self.write(prepared, &changes)
     }
 
     fn persist(&mut self) -> Result<(), StoreError> {

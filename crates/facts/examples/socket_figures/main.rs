@@ -30,6 +30,7 @@ use weir_facts::{
 use crate::peer::{Client, Peer};
 
 mod peer;
+mod unix;
 
 /// As the program has it.
 #[global_allocator]
@@ -72,7 +73,7 @@ fn serve(folder: &Path) {
     let rights = Rights { tokens, grants: Grants { rules: vec![rule], ..Grants::default() } };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     let authority = Arc::new(Authority::new(rights));
-    let server = Server::new(node.clone(), ServeConfig::default(), authority, Arc::new(Unwitnessed), None);
+    let server = Server::start(node.clone(), ServeConfig::default(), authority, Arc::new(Unwitnessed), None).unwrap();
     let here = runtime.enter();
     server.listen(&Sockets::new(folder.join("sockets"))).unwrap();
     println!("{}", Sockets::new(folder.join("sockets")).path(Plane::Data).display());

@@ -7,8 +7,10 @@ use std::{
 
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
-    net::{TcpStream, UnixStream},
+    net::TcpStream,
 };
+
+use crate::unix::Unix;
 
 /// Tells connections' inboxes apart.
 static CONNECTIONS: AtomicU64 = AtomicU64::new(0);
@@ -192,6 +194,7 @@ pub struct Client {
     pub inbox: u64,
     peer: Peer,
     stream: Box<dyn Stream>,
+    chunk: Vec<u8>,
     read: Vec<u8>,
 }
 
@@ -200,16 +203,14 @@ impl Client {
         let inbox = CONNECTIONS.fetch_add(1, Ordering::Relaxed);
         let (stream, greeting): (Box<dyn Stream>, String) = match peer {
             Peer::Facts { socket, token } => (
-                Box::new(UnixStream::connect(socket).await.unwrap()),
+                Box::new(Unix::connect(socket)),
                 format!(
                     "GET /{} HTTP/1.1\r\nHost: ipe\r\nUpgrade: ipe/1.0\r\nAccept: text/event-stream\r\n\
                      Authorization: Bearer {token}\r\n\r\n",
                     if socket.ends_with("eval.sock") { "eval" } else { "data" }
                 ),
             ),
-            Peer::Redis { socket } => {
-                (Box::new(UnixStream::connect(socket).await.unwrap()), "*1\r\n$4\r\nPING\r\n".to_owned())
-            }
+            Peer::Redis { socket } => (Box::new(Unix::connect(socket)), "*1\r\n$4\r\nPING\r\n".to_owned()),
             Peer::Nats { address } => {
                 let stream = TcpStream::connect(address).await.unwrap();
                 stream.set_nodelay(true).unwrap();
@@ -219,7 +220,7 @@ impl Client {
                 (Box::new(stream), greeting)
             }
         };
-        let mut client = Client { inbox, peer: peer.clone(), stream, read: Vec::with_capacity(1 << 16) };
+        let mut client = Client { inbox, peer: peer.clone(), stream, chunk: vec![0; 1 << 16], read: Vec::new() };
         client.send(&greeting).await;
         while client.answers().await == 0 {}
         client
@@ -231,7 +232,9 @@ impl Client {
 
     /// Reads once, and counts the answers that are whole now. One that is an error ends the program.
     pub async fn answers(&mut self) -> u64 {
-        assert!(self.stream.read_buf(&mut self.read).await.unwrap() > 0, "the server closed the connection");
+        let count = self.stream.read(&mut self.chunk).await.unwrap();
+        assert!(count > 0, "the server closed the connection");
+        self.read.extend_from_slice(&self.chunk[..count]);
         let (mut answers, mut taken) = (0, 0);
         while let Some((length, is_one)) = self.peer.answer(&self.read[taken..]) {
             answers += u64::from(is_one);

@@ -16,7 +16,7 @@ use crate::{causality::NodeId, node::hub::ListenerId, replica::PersistMark, stor
 const MESSAGES_AT_ONCE: usize = 64;
 /// So many requests, or bytes of them, are worth a commit while the disk is busy with an earlier one. Fewer wait for it:
 /// they are acknowledged no sooner by a commit of their own, and it has its cost.
-const GATHERED_REQUESTS: usize = 32;
+const GATHERED_REQUESTS: usize = 16;
 const GATHERED_BYTES: usize = 16 << 10;
 /// What room is counted in.
 const ROOM_UNIT: usize = 1 << 10;
@@ -46,7 +46,11 @@ struct Inside {
     hasty: usize,
     /// Whether the writer waits for more than one request.
     gathers: bool,
+    /// Whether those who asked have no more to ask for at once.
+    is_all: bool,
     messages: VecDeque<Delivered>,
+    /// Whether the writer is to hear at once that a persist has ended.
+    hears: bool,
     persisted: Option<Persisted>,
     /// Subscribers that are gone. As many as there were at most.
     gone: Vec<ListenerId>,
@@ -56,9 +60,11 @@ struct Inside {
 impl Inside {
     /// Whether there is something for the writer.
     fn is_due(&self) -> bool {
-        let gathered = self.commands.len() >= GATHERED_REQUESTS || self.bytes >= GATHERED_BYTES;
-        let has_commands = !self.commands.is_empty() && (!self.gathers || self.hasty > 0 || gathered);
-        has_commands || !self.messages.is_empty() || self.persisted.is_some() || self.is_closed
+        let is_much = self.commands.len() >= GATHERED_REQUESTS || self.bytes >= GATHERED_BYTES;
+        let is_awaited = self.is_all && (!self.gathers || self.hasty > 0);
+        let has_commands = !self.commands.is_empty() && (is_awaited || is_much);
+        let has_word = self.persisted.as_ref().is_some_and(|(_, outcome)| self.hears || outcome.is_err());
+        has_commands || !self.messages.is_empty() || has_word || self.is_closed
     }
 }
 
@@ -99,8 +105,9 @@ impl Mailbox {
         Ok(())
     }
 
-    /// Refuses the command when there is no room for it.
-    pub(super) fn push(&self, command: Command, bytes: usize) {
+    /// Refuses the command when there is no room for it. `is_all`: no other comes from the caller at once; until then the
+    /// writer is left to wait for more, unless there is much.
+    pub(super) fn push(&self, command: Command, bytes: usize, is_all: bool) {
         let mut inside = self.inside.lock();
         // One request finds room in an empty queue, however large it is.
         let is_full = inside.bytes.saturating_add(bytes) > self.bytes_max && !inside.commands.is_empty();
@@ -112,6 +119,7 @@ impl Mailbox {
             inside.bytes = inside.bytes.saturating_add(bytes);
             inside.hasty += usize::from(command.is_hasty());
             inside.commands.push_back((command, bytes));
+            inside.is_all |= is_all;
             let is_due = inside.is_due();
             drop(inside);
             if is_due {
@@ -123,9 +131,30 @@ impl Mailbox {
         command.refuse(error);
     }
 
-    pub(super) fn end_persist(&self, persisted: Persisted) {
-        self.inside.lock().persisted = Some(persisted);
-        self.wake.notify_one();
+    /// `is_busy`: the disk goes on with another.
+    pub(super) fn end_persist(&self, persisted: Persisted, is_busy: bool) {
+        let mut inside = self.inside.lock();
+        inside.persisted = Some(persisted);
+        inside.gathers &= is_busy;
+        let is_due = inside.is_due();
+        drop(inside);
+        if is_due {
+            self.wake.notify_one();
+        }
+    }
+
+    /// The callers have no more at once.
+    pub(super) fn end_burst(&self) {
+        let mut inside = self.inside.lock();
+        if inside.commands.is_empty() || inside.is_all {
+            return;
+        }
+        inside.is_all = true;
+        let is_due = inside.is_due();
+        drop(inside);
+        if is_due {
+            self.wake.notify_one();
+        }
     }
 
     pub(super) fn forget(&self, listener: ListenerId) {
@@ -148,16 +177,17 @@ impl Mailbox {
     }
 
     /// Waits until there is something or `until` comes, and takes up to `max` requests. `gathers`: while the disk is busy,
-    /// a few requests that wait for it are nothing yet.
-    pub(super) fn take(&self, until: Instant, max: usize, gathers: bool) -> Taken {
+    /// a few requests that wait for it are nothing yet. `hears`: the end of a persist is something.
+    pub(super) fn take(&self, until: Instant, max: usize, gathers: bool, hears: bool) -> Taken {
         let mut inside = self.inside.lock();
-        inside.gathers = gathers;
+        (inside.gathers, inside.hears) = (gathers && inside.persisted.is_none(), hears);
         while !inside.is_due() {
             if self.wake.wait_until(&mut inside, until).timed_out() {
                 break;
             }
         }
         let count = max.min(inside.commands.len());
+        inside.is_all &= count < inside.commands.len();
         let taken: Vec<(Command, usize)> = inside.commands.drain(..count).collect();
         let bytes: usize = taken.iter().map(|(_, bytes)| bytes).sum();
         inside.bytes = inside.bytes.saturating_sub(bytes);
@@ -205,9 +235,9 @@ mod tests {
             let mailbox = Mailbox::new(1_000, 1 << 20, 1 << 20);
             mailbox.inside.lock().gathers = gathers;
             let count = commands.len();
-            commands.into_iter().for_each(|command| mailbox.push(command, bytes));
+            commands.into_iter().for_each(|command| mailbox.push(command, bytes, true));
             assert_eq!(mailbox.inside.lock().is_due(), expected, "{count} of {bytes} bytes, gathers: {gathers}");
-            assert_eq!(mailbox.take(Instant::now(), usize::MAX, gathers).commands.len(), count);
+            assert_eq!(mailbox.take(Instant::now(), usize::MAX, gathers, true).commands.len(), count);
             let inside = mailbox.inside.lock();
             assert_eq!((inside.hasty, inside.bytes, inside.is_due()), (0, 0, false));
         };
@@ -220,5 +250,45 @@ mod tests {
         check(vec![write(Ack::Replicated(1))], 100, true, false);
         check(vec![write(Ack::Durable), write(Ack::Applied)], 100, true, true);
         check(vec![Command::Announce], 0, true, true);
+    }
+
+    #[test]
+    fn what_comes_in_a_burst_is_taken_when_it_ends_or_is_much() {
+        let mailbox = Mailbox::new(1_000, 1 << 20, 1 << 20);
+        let push = |count: usize| (0..count).for_each(|_| mailbox.push(write(Ack::Durable), 100, false));
+        let check = |expected: bool| assert_eq!(mailbox.inside.lock().is_due(), expected);
+        mailbox.end_burst();
+        check(false);
+        push(3);
+        check(false);
+        mailbox.end_burst();
+        check(true);
+        assert_eq!(mailbox.take(Instant::now(), 2, false, true).commands.len(), 2);
+        check(true);
+        assert_eq!(mailbox.take(Instant::now(), 2, false, true).commands.len(), 1);
+        push(GATHERED_REQUESTS - 1);
+        check(false);
+        push(1);
+        check(true);
+    }
+
+    #[test]
+    fn the_end_of_a_persist_wakes_the_writer_for_what_waited_for_it() {
+        let check = |waits: bool, is_busy: bool, hears: bool, fails: bool, expected: bool| {
+            let mailbox = Mailbox::new(1_000, 1 << 20, 1 << 20);
+            mailbox.take(Instant::now(), 1, true, hears);
+            if waits {
+                mailbox.push(write(Ack::Durable), 100, true);
+            }
+            let outcome = if fails { Err(StoreError::Stalled { seconds: 1 }) } else { Ok(()) };
+            mailbox.end_persist((PersistMark::default(), outcome), is_busy);
+            assert_eq!(mailbox.inside.lock().is_due(), expected, "{waits} {is_busy} {hears} {fails}");
+            assert!(mailbox.take(Instant::now(), 1, true, hears).persisted.is_some());
+        };
+        check(false, false, false, false, false);
+        check(false, false, true, false, true);
+        check(false, false, false, true, true);
+        check(true, false, false, false, true);
+        check(true, true, false, false, false);
     }
 }

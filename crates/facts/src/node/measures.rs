@@ -69,7 +69,7 @@ impl Node {
     /// [`NodeError::Storage`] when nothing is sealed here, or the wrapped keys cannot be written.
     pub async fn rotate_key(&self) -> Result<(), NodeError> {
         let (told, answer) = oneshot::channel();
-        self.0.shared.mailbox.push(Command::RotateKey(told), 0);
+        self.0.shared.mailbox.push(Command::RotateKey(told), 0, true);
         answer.await.unwrap_or(Err(NodeError::Stopped))
     }
 

@@ -10,7 +10,8 @@ use std::{
 use parking_lot::{Mutex, RwLock};
 
 use super::{
-    NodeConfig, Seen, Shared, alarms::AlarmCounters, freshness::InStep, mailbox::Mailbox, measures::About, now, writer,
+    NodeConfig, Seen, Shared, alarms::AlarmCounters, disk, freshness::InStep, mailbox::Mailbox, measures::About, now,
+    waiting::WaitingRoom, writer,
 };
 use crate::{
     replica::{OpenError, Replica, Rules, record},
@@ -37,7 +38,7 @@ pub(super) fn open(config: NodeConfig) -> Result<(Arc<Shared>, Vec<JoinHandle<()
     let mut store = FactStore::open(config.store)?;
     if store.loss().is_some() {
         // Numbers that were lost may have been told: it must not go on under the name it stopped with.
-        store.commit(Commit { metadata: vec![(record::CLEAN.to_owned(), None)], ..Commit::default() })?;
+        store.commit(&Commit { metadata: vec![(record::CLEAN.to_owned(), None)], ..Commit::default() })?;
     }
     let (reader, syncer) = (store.reader(), store.syncer());
     let rules: Arc<dyn Rules> = Arc::new(config.namespaces);
@@ -46,6 +47,7 @@ pub(super) fn open(config: NodeConfig) -> Result<(Arc<Shared>, Vec<JoinHandle<()
     let shared = Arc::new(Shared {
         rules,
         reader,
+        waiting: WaitingRoom::default(),
         mailbox: Mailbox::new(config.queue_requests.max(1), config.queue_bytes, config.delivered_bytes),
         clock: AtomicU64::new(0),
         is_serving: AtomicBool::new(replica.is_serving()),
@@ -61,16 +63,16 @@ pub(super) fn open(config: NodeConfig) -> Result<(Arc<Shared>, Vec<JoinHandle<()
         subscriber_bytes: config.subscriber_bytes,
         subscriptions: AtomicU64::new(0),
     });
-    let (marks, begun) = std::sync::mpsc::sync_channel(1);
-    let syncing = Arc::clone(&shared);
+    let next_persist = Arc::new(disk::NextPersist::default());
+    let (next, syncing) = (Arc::clone(&next_persist), Arc::clone(&shared));
     let disk = Builder::new()
         .name("facts-disk".to_owned())
-        .spawn(move || writer::make_durable(&begun, &syncer, &syncing.mailbox))
+        .spawn(move || disk::make_durable(&next, &syncer, &syncing))
         .map_err(NodeOpenError::Thread)?;
     let writer = writer::Writer::new(
         replica,
         Arc::clone(&shared),
-        marks,
+        next_persist,
         config.tick,
         config.group_max.max(1),
         config.queue_requests.max(1),

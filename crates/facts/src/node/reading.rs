@@ -95,7 +95,7 @@ impl Node {
     /// Waits until all that readers have seen so far is durable, and gives the cursor of that.
     pub(super) async fn barrier(&self) -> Result<Cursor, NodeError> {
         let (told, answer) = oneshot::channel();
-        self.0.shared.mailbox.push(Command::Barrier(told), 0);
+        self.0.shared.mailbox.push(Command::Barrier(told), 0, true);
         answer.await.unwrap_or(Err(NodeError::Stopped))
     }
 }

@@ -127,7 +127,7 @@ impl Node {
 
     /// Tells all members at once where this node stands, so that they ask for what they miss.
     pub fn announce(&self) {
-        self.0.shared.mailbox.push(Command::Announce, 0);
+        self.0.shared.mailbox.push(Command::Announce, 0, true);
     }
 
     /// Has digests compared with all members at once, and writes anew what is held as it came from the future.
@@ -151,7 +151,7 @@ impl Node {
         command: impl FnOnce(oneshot::Sender<Result<T, NodeError>>) -> Command,
     ) -> Result<T, NodeError> {
         let (told, answer) = oneshot::channel();
-        self.0.shared.mailbox.push(command(told), 0);
+        self.0.shared.mailbox.push(command(told), 0, true);
         answer.await.unwrap_or(Err(NodeError::Stopped))
     }
 

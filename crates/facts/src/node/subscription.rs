@@ -196,7 +196,11 @@ impl Subscription {
         let (listening, ear) = Listening::new(&self.pattern, number, shared.subscriber_events, shared.subscriber_bytes);
         let live = Live { node: self.node.clone(), ear };
         let (told, answer) = oneshot::channel();
-        self.node.0.shared.mailbox.push(Command::CatchUp(Box::new(CatchingUp { begin, listening, reply: told })), 0);
+        self.node.0.shared.mailbox.push(
+            Command::CatchUp(Box::new(CatchingUp { begin, listening, reply: told })),
+            0,
+            true,
+        );
         let CaughtUp { caught, catching } = answer.await.unwrap_or(Err(NodeError::Stopped))?;
         Ok(match caught {
             Caught::Some(events) => {

@@ -1,23 +1,19 @@
 //! The thread that owns the replica, and the one that makes its commits durable.
 
 use std::{
-    collections::VecDeque,
-    sync::{
-        Arc,
-        atomic::Ordering,
-        mpsc::{Receiver, SyncSender},
-    },
+    sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
 };
 
 use super::{
     Seen, Shared,
     alarms::AlarmLog,
+    disk::NextPersist,
     exchange::{Exchange, Replicating},
     group::{Asking, Group},
     hub::Hub,
     job::{Acknowledge, Applied, Begin, CatchingUp, CaughtUp, Command, Job, NodeError, Work},
-    mailbox::{Delivered, Mailbox, Persisted},
+    mailbox::{Delivered, Persisted},
     now,
     plane::PeerMessage,
 };
@@ -25,10 +21,8 @@ use crate::{
     clock::Millis,
     key::FactKey,
     protocol::Ack,
-    replica::{
-        CatchUp, Caught, CommitNumber, Cursor, Effect, PersistMark, Refused, Replica, ReplicaError, WriteFact, Written,
-    },
-    store::{FactStore, StoreError, Syncer},
+    replica::{CatchUp, Caught, CommitNumber, Cursor, Effect, Refused, Replica, ReplicaError, WriteFact, Written},
+    store::{FactStore, StoreError},
 };
 
 /// About how many events a subscriber that catches up gets at once, so that it does not keep the writer long.
@@ -44,32 +38,18 @@ const RESEALED_MAX: usize = 2_048;
 /// How long the end waits for a disk that does not answer.
 const END_MAX: Duration = Duration::from_secs(30);
 
-/// Syncs when it is told to, until the writer is gone.
-pub(super) fn make_durable(begun: &Receiver<PersistMark>, syncer: &Syncer, mailbox: &Mailbox) {
-    while let Ok(mark) = begun.recv() {
-        mailbox.end_persist((mark, syncer.sync().map(|_| ())));
-    }
-}
-
-/// Somebody who is told when a commit is durable, in the order of commits.
-struct Waiting {
-    commit: CommitNumber,
-    deadline: Instant,
-    tell: Box<dyn FnOnce(Result<(), NodeError>) + Send>,
-}
-
 pub(super) struct Writer {
     replica: Replica<FactStore>,
     shared: Arc<Shared>,
-    marks: SyncSender<PersistMark>,
-    is_persisting: bool,
+    next_persist: Arc<NextPersist>,
+    /// All commits up to it are durable, or will be with a persist that was asked for.
+    asked: CommitNumber,
     /// All commits up to it are durable.
     durable: CommitNumber,
     /// The last commit that readers were let know of.
     published: CommitNumber,
     /// Whether records may be left that an older data key sealed.
     is_resealing: bool,
-    waiting: VecDeque<Waiting>,
     hub: Hub,
     exchange: Exchange,
     alarms: AlarmLog,
@@ -81,13 +61,14 @@ pub(super) struct Writer {
 }
 
 /// However the thread ends, nobody waits for it afterwards.
-struct Closing(Arc<Shared>);
+struct Closing(Arc<Shared>, Arc<NextPersist>);
 
 impl Drop for Closing {
     fn drop(&mut self) {
         self.0.is_serving.store(false, Ordering::Release);
         self.0.mailbox.close();
-        self.0.mailbox.take(Instant::now(), usize::MAX, false).commands.into_iter().for_each(|command| {
+        self.1.end();
+        self.0.mailbox.take(Instant::now(), usize::MAX, false, true).commands.into_iter().for_each(|command| {
             command.refuse(NodeError::Stopped);
         });
     }
@@ -97,7 +78,7 @@ impl Writer {
     pub(super) fn new(
         replica: Replica<FactStore>,
         shared: Arc<Shared>,
-        marks: SyncSender<PersistMark>,
+        next_persist: Arc<NextPersist>,
         tick: Duration,
         group_max: usize,
         replicating_max: usize,
@@ -107,12 +88,11 @@ impl Writer {
             exchange: Exchange::new(Arc::clone(&shared), replica.durable().clone(), replicating_max),
             replica,
             shared,
-            marks,
-            is_persisting: false,
+            next_persist,
+            asked: CommitNumber::default(),
             durable: CommitNumber::default(),
             published: CommitNumber::default(),
             is_resealing,
-            waiting: VecDeque::new(),
             hub: Hub::default(),
             alarms: AlarmLog::default(),
             tick,
@@ -123,9 +103,12 @@ impl Writer {
     }
 
     pub(super) fn run(mut self) {
-        let _closing = Closing(Arc::clone(&self.shared));
+        let _closing = Closing(Arc::clone(&self.shared), Arc::clone(&self.next_persist));
         loop {
-            let taken = self.shared.mailbox.take(self.next_tick, self.group_max, self.is_persisting);
+            // With nobody who is told by the writer, it is enough to know it with the next work.
+            let hears = !self.hub.is_empty() || self.replica.has_members();
+            let gathers = self.is_persisting();
+            let taken = self.shared.mailbox.take(self.next_tick, self.group_max, gathers, hears);
             taken.gone.iter().for_each(|listener| self.hub.remove(listener));
             self.replica.listen(!self.hub.is_empty());
             if let Some(persisted) = taken.persisted {
@@ -150,8 +133,9 @@ impl Writer {
                 self.tick(now);
             }
             self.follow_effects();
-            self.begin_persist();
+            // Before anybody is told that it is durable.
             self.let_readers_know();
+            self.begin_persist();
             if taken.is_last {
                 break;
             }
@@ -180,11 +164,7 @@ impl Writer {
         let at = Instant::now();
         self.rest(at);
         self.reseal();
-        while self.waiting.front().is_some_and(|waiting| waiting.deadline <= at) {
-            if let Some(waiting) = self.waiting.pop_front() {
-                (waiting.tell)(Err(NodeError::TimedOut));
-            }
-        }
+        self.shared.waiting.tell_late(at);
         self.exchange.give_up(Some(at));
         self.exchange.tell_freshness(&self.replica);
     }
@@ -424,23 +404,34 @@ impl Writer {
         if self.replica.is_poisoned() {
             return tell(Err(NodeError::Failed { reason: self.reason() }));
         }
-        if commit <= self.durable {
-            return tell(Ok(()));
-        }
-        self.waiting.push_back(Waiting { commit, deadline, tell: Box::new(tell) });
+        self.shared.waiting.enter(commit, deadline, Box::new(tell));
+    }
+
+    /// Whether the disk is busy with commits.
+    fn is_persisting(&self) -> bool {
+        self.asked > self.durable
     }
 
     fn begin_persist(&mut self) {
-        if self.is_persisting || self.replica.is_poisoned() || !self.replica.needs_persist() {
+        let is_asked = self.is_persisting() && self.asked == self.replica.last_commit();
+        if is_asked || self.replica.is_poisoned() || !self.replica.needs_persist() {
             return;
         }
-        if let Ok(mark) = self.replica.begin_persist() {
-            self.is_persisting = self.marks.try_send(mark).is_ok();
-        }
+        let mark = match self.next_persist.take_back() {
+            Some(mut mark) => {
+                self.replica.extend(&mut mark);
+                mark
+            }
+            None => match self.replica.begin_persist() {
+                Ok(mark) => mark,
+                Err(_) => return,
+            },
+        };
+        self.asked = mark.commit();
+        self.next_persist.put(mark);
     }
 
     fn end_persist(&mut self, (mark, outcome): Persisted) {
-        self.is_persisting = false;
         match outcome {
             Ok(()) => {
                 self.replica.persisted(mark);
@@ -451,9 +442,7 @@ impl Writer {
                 self.shared.fail(&error);
                 self.replica.persist_failed();
                 self.exchange.fail(&error.to_string());
-                for waiting in std::mem::take(&mut self.waiting) {
-                    (waiting.tell)(Err(NodeError::Failed { reason: error.to_string() }));
-                }
+                self.shared.waiting.refuse(|| NodeError::Failed { reason: error.to_string() });
             }
         }
     }
@@ -463,11 +452,7 @@ impl Writer {
             match effect {
                 Effect::Durable(commit) => {
                     self.durable = self.durable.max(commit);
-                    while self.waiting.front().is_some_and(|waiting| waiting.commit <= commit) {
-                        if let Some(waiting) = self.waiting.pop_front() {
-                            (waiting.tell)(Ok(()));
-                        }
-                    }
+                    self.shared.waiting.tell_durable(commit);
                 }
                 Effect::Event(event) => self.hub.tell(event),
                 Effect::Alarm(alarm) => self.alarms.take(&self.shared.alarms, &alarm),
@@ -480,11 +465,13 @@ impl Writer {
     /// What was applied is made durable and acknowledged, and the clean stop is marked.
     fn end(mut self) {
         let until = Instant::now() + END_MAX;
-        if self.is_persisting {
-            match self.shared.mailbox.take_persisted(until) {
-                Some(persisted) => self.end_persist(persisted),
-                None => self.shared.fail("the disk did not answer at the end"),
-            }
+        while self.is_persisting() && !self.replica.is_poisoned() {
+            let Some(persisted) = self.shared.mailbox.take_persisted(until) else {
+                self.shared.fail("the disk did not answer at the end");
+                break;
+            };
+            self.end_persist(persisted);
+            self.follow_effects();
         }
         if !self.replica.is_poisoned()
             && let Err(error) = self.replica.persist()
@@ -492,9 +479,7 @@ impl Writer {
             self.shared.fail(error);
         }
         self.follow_effects();
-        for waiting in std::mem::take(&mut self.waiting) {
-            (waiting.tell)(Err(NodeError::Stopped));
-        }
+        self.shared.waiting.refuse(|| NodeError::Stopped);
         self.exchange.give_up(None);
         if self.replica.is_poisoned() {
             return;

@@ -10,7 +10,7 @@ use crate::{
 
 /// Counts a replica's commits since it was opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
-pub struct CommitNumber(pub(super) u64);
+pub struct CommitNumber(pub(crate) u64);
 
 /// Counts a replica's events since it was opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -89,11 +89,18 @@ pub struct Counts {
 }
 
 /// A persist that has begun. What was committed before it may be told when it has succeeded.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 #[must_use = "what waits is told when the mark comes back"]
 pub struct PersistMark {
     pub(super) commit: u64,
     pub(super) applied: VersionVector,
+}
+
+impl PersistMark {
+    #[must_use]
+    pub fn commit(&self) -> CommitNumber {
+        CommitNumber(self.commit)
+    }
 }
 
 /// Effects in the order of the commits they tell of.

@@ -107,6 +107,12 @@ impl Member {
 }
 
 impl<S: Storage> Replica<S> {
+    /// Whether there are others.
+    #[must_use]
+    pub fn has_members(&self) -> bool {
+        !self.members.is_empty()
+    }
+
     /// The other members.
     #[must_use]
     pub fn members(&self) -> Vec<NodeId> {
@@ -154,7 +160,7 @@ impl<S: Storage> Replica<S> {
     fn record_members(&mut self, names: &[NodeId]) -> Result<(), ReplicaError<S::Error>> {
         self.check_poison()?;
         let metadata = vec![(record::MEMBERS.to_owned(), Some(record::encode(&names)))];
-        self.storage.commit(Commit { metadata, ..Commit::default() })?;
+        self.storage.commit(&Commit { metadata, ..Commit::default() })?;
         self.outbox.count_commit();
         Ok(())
     }
@@ -222,7 +228,7 @@ impl<S: Storage> Replica<S> {
             return Ok(());
         }
         let metadata = vec![(record::FETCHING.to_owned(), Some(record::encode(&())))];
-        self.storage.commit(Commit { metadata, ..Commit::default() })?;
+        self.storage.commit(&Commit { metadata, ..Commit::default() })?;
         self.outbox.count_commit();
         self.outbox.at_once(Effect::Alarm(Alarm::Behind { of: from.clone() }));
         self.standing = Standing::joining();

@@ -116,11 +116,12 @@ impl<S: Storage> Replica<S> {
     ) -> Result<CommitNumber, S::Error> {
         let Merged { changes, is_distinct, lost, reused } = merged;
         let mut number = CommitNumber(self.outbox.commits());
-        if !changes.is_empty() || !metadata.is_empty() {
-            let commit = Commit { changes: changes.clone(), is_distinct, lost: lost.clone(), metadata };
-            self.storage.commit(commit)?;
+        let commit = Commit { changes, is_distinct, lost, metadata };
+        if !commit.changes.is_empty() || !commit.metadata.is_empty() {
+            self.storage.commit(&commit)?;
             number = self.outbox.count_commit();
         }
+        let Commit { changes, lost, .. } = commit;
         if let Some(Numbers { origin, first, last }) = numbers
             && !self.progress.has(origin, first, last)
         {

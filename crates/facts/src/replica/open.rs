@@ -143,6 +143,6 @@ fn prepare<S: Storage>(
         (record::MEMBERS.to_owned(), Some(record::encode(&members.names()))),
         (record::FETCHING.to_owned(), joins.then(|| record::encode(&()))),
     ];
-    storage.commit(Commit { metadata, ..Commit::default() })?;
+    storage.commit(&Commit { metadata, ..Commit::default() })?;
     storage.persist()
 }

@@ -254,7 +254,7 @@ impl<S: Storage> Replica<S> {
             (record::FETCHING.to_owned(), None),
         ];
         let commit = crate::Commit { metadata, ..crate::Commit::default() };
-        self.storage.commit(commit)?;
+        self.storage.commit(&commit)?;
         self.outbox.count_commit();
         self.standing = Standing::Serving;
         Ok(())

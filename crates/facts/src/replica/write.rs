@@ -140,18 +140,18 @@ impl<S: Storage> Replica<S> {
         let mut places = Vec::with_capacity(writes.len());
         let mut known: HashMap<&FactKey, usize, ahash::RandomState> =
             HashMap::with_capacity_and_hasher(writes.len(), ahash::RandomState::default());
-        for WriteFact { key, precondition, .. } in writes {
-            if !self.rules.may_write(&self.config.node, key.namespace()) {
-                return Err(Refused::Namespace(key.clone()));
-            }
-            let strategy = self.rules.strategy(key.namespace());
-            let before = if strategy.replaces_all() {
-                self.storage.before(key)
-            } else {
-                self.storage.state(key).map(|state| state.map(Before::State))
-            };
-            let before = before.map_err(Refused::Storage)?;
+        let keys = || writes.iter().map(|write| &write.key);
+        if let Some(key) = keys().find(|key| !self.rules.may_write(&self.config.node, key.namespace())) {
+            return Err(Refused::Namespace(key.clone()));
+        }
+        let befores = if keys().all(|key| self.rules.strategy(key.namespace()).replaces_all()) {
+            self.storage.before_each(keys())
+        } else {
+            keys().map(|key| self.before(key)).collect()
+        };
+        for (WriteFact { key, precondition, .. }, before) in writes.iter().zip(befores.map_err(Refused::Storage)?) {
             if let Some(expected) = precondition {
+                let strategy = self.rules.strategy(key.namespace());
                 let visible = before.as_ref().filter(|before| !before.is_over(strategy, self.time(now)));
                 let version = visible.map(Before::hlc);
                 let expected = match expected {
@@ -169,6 +169,14 @@ impl<S: Storage> Replica<S> {
             places.push(place);
         }
         Ok(Staging { staged, places })
+    }
+
+    fn before(&self, key: &FactKey) -> Result<Option<Before>, S::Error> {
+        if self.rules.strategy(key.namespace()).replaces_all() {
+            self.storage.before(key)
+        } else {
+            self.storage.state(key).map(|state| state.map(Before::State))
+        }
     }
 
     fn written(&self, staged: &Staged, write: &WriteFact, mut stamp: Stamp) -> Result<State, Refused<S::Error>> {

@@ -167,7 +167,7 @@ impl Keyring {
         short
     }
 
-    /// Seals with the newest key what is in `out` behind the [`SEALED_HEAD`] bytes at `start`, which become the head.
+    /// Seals with the newest key what is in `out` behind the [`SEALED_HEAD`](crate::seal::SEALED_HEAD) bytes at `start`, which become the head.
     /// `place` is what the record is bound to.
     pub(crate) fn seal(&self, out: &mut Vec<u8>, start: usize, place: Place<'_>, nonces: &mut Nonces) -> Option<()> {
         let id = self.newest.0.to_le_bytes();

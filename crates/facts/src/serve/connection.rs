@@ -17,7 +17,9 @@ use tokio::{
 
 use super::{
     Peer, Serving, answer,
-    output::{Asking, Done, Item, Output},
+    lane::Told,
+    outgoing::{Asking, Done, Gone, Outgoing, Outlet},
+    output::Output,
     plan::{self, Asked, Plan},
     reads::Left,
     session::Session,
@@ -51,49 +53,60 @@ const NEWS_MAX: usize = 4;
 /// Between looks whether those who listen still may.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-pub(super) async fn run<S>(serving: &Arc<Serving>, stream: S, listener: Listener, peer: Option<Peer>)
-where
-    S: AsyncRead + AsyncWrite + Send + Unpin,
+pub(super) async fn run<S>(
+    serving: &Arc<Serving>,
+    stream: S,
+    listener: Listener,
+    peer: Option<Peer>,
+    told: mpsc::UnboundedSender<Told>,
+) where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
     let (mut reader, writer) = tokio::io::split(stream);
-    let (answers, answered) = mpsc::unbounded_channel();
-    let (news, told) = mpsc::channel(NEWS_MAX);
+    let (news, news_told) = mpsc::channel(NEWS_MAX);
     let is_stream = Arc::new(AtomicBool::new(false));
+    let outgoing = Arc::new(Outgoing::new(writer, Arc::clone(serving)));
     let config = &serving.config;
-    let output = Output {
-        writer,
-        answers: answered,
-        news: told,
+    let mut output = Output {
+        outgoing: Arc::clone(&outgoing),
+        news: news_told,
         is_stream: Arc::clone(&is_stream),
         keep_alive: config.keep_alive,
         unread_timeout: config.unread_timeout,
-        serving: Arc::clone(serving),
     };
+    let in_flight = Arc::new(Semaphore::new(usize::try_from(config.in_flight_bytes).unwrap_or(usize::MAX)));
     let input = Input {
         serving: Arc::clone(serving),
         connection: Connection::new(listener),
         peer,
         session: None,
-        answers,
+        outlet: outgoing,
+        told,
         news,
         is_stream,
-        in_flight: Arc::new(Semaphore::new(usize::try_from(config.in_flight_bytes).unwrap_or(usize::MAX))),
+        in_flight: Arc::clone(&in_flight),
         subscriptions: HashMap::new(),
         subscribed: 0,
         broken: Arc::new(Notify::new()),
         deadline: Some(Instant::now() + config.handshake_timeout),
     };
-    let output = output.run();
-    tokio::pin!(output);
     tokio::select! {
+        // So that answers to all that was read are sent together.
+        biased;
+        () = input.run(&mut reader) => {}
         // The client is gone: what it asked for is done, and answered to nobody.
-        _ = &mut output => {}
-        () = input.run(&mut reader) => {
-            // The answers that are still to come.
-            let _ = timeout(config.request_timeout, output).await;
-            linger(&mut reader).await;
-        }
+        Gone = output.run() => return,
     }
+    // The answers that are still to come have their part of the room until they are sent.
+    let answered = async {
+        tokio::select! {
+            biased;
+            _ = in_flight.acquire_many(config.in_flight_bytes) => output.end().await,
+            Gone = output.run() => {}
+        }
+    };
+    let _ = timeout(config.request_timeout, answered).await;
+    linger(&mut reader).await;
 }
 
 /// Takes in what a client still sends that was refused: a connection that is closed over its head would take the answer
@@ -117,7 +130,9 @@ pub(super) struct Input {
     connection: Connection,
     peer: Option<Peer>,
     session: Option<Session>,
-    answers: mpsc::UnboundedSender<Item>,
+    outlet: Arc<dyn Outlet>,
+    /// For what the node answers later.
+    told: mpsc::UnboundedSender<Told>,
     pub(super) news: mpsc::Sender<Vec<u8>>,
     pub(super) is_stream: Arc<AtomicBool>,
     in_flight: Arc<Semaphore>,
@@ -241,7 +256,8 @@ impl Input {
             return Ok(());
         }
         let room = self.room(out.len()).await?;
-        self.answers.send(Item::Bytes(std::mem::take(out), Some(room))).map_err(|_| Ended)
+        self.outlet.push(std::mem::take(out), Some(room));
+        Ok(())
     }
 
     pub(super) async fn answer(&self, route: &Route, answers: Answers) -> Result<(), Ended> {
@@ -288,13 +304,13 @@ impl Input {
             // In frames writes follow each other without waiting, and their answers come as they are ready.
             Ok((Plan::Write { work, ack, asked }, _)) if matches!(route, Route::Frame { .. }) => {
                 let permit = self.room(cost(&work, &asked)).await?;
-                let done = Box::new(Done { id, route, asked, permit, asking });
-                let answers = self.answers.clone();
-                self.serving.node.submit(
+                let done = Done { id, route, asked, permit, asking };
+                let (to, told) = (Arc::clone(&self.outlet), self.told.clone());
+                self.serving.node.submit_in_burst(
                     work,
                     ack,
-                    // Nobody is told when the connection has ended.
-                    Box::new(move |outcome| drop(answers.send(Item::Done(done, outcome)))),
+                    // Nobody is told when the server has ended.
+                    Box::new(move |outcome| drop(told.send(Told { to, done, outcome }))),
                 );
                 return Ok(());
             }

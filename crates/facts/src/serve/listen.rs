@@ -13,7 +13,7 @@ use std::{
 
 use tokio::net::{UnixListener, UnixStream};
 
-use super::{Peer, Server};
+use super::{Peer, Server, socket::Socket};
 use crate::protocol::{Listener, Plane};
 
 /// Where the planes' sockets are: `data.sock`, `eval.sock` and `control.sock`.
@@ -144,20 +144,27 @@ async fn accept(server: Server, plane: Plane, bound: Bound) {
             _ = stopping.wait_for(|is_stopping| *is_stopping) => return,
         };
         match accepted {
-            Ok((stream, _)) => {
-                let server = server.clone();
-                tokio::spawn(async move {
-                    let peer = peer_of(&stream);
-                    if peer.is_none() && server.0.config.users.is_some() {
-                        return;
-                    }
-                    server.serve(stream, Listener::Socket(plane), peer).await;
-                });
-            }
+            Ok((stream, _)) => hand_over(&server, plane, stream),
             // As when there are no more file descriptors: others will end.
             Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
         }
     }
+}
+
+/// To a lane, which serves it to its end.
+fn hand_over(server: &Server, plane: Plane, stream: UnixStream) {
+    let peer = peer_of(&stream);
+    if peer.is_none() && server.0.config.users.is_some() {
+        return;
+    }
+    let (Ok(stream), Some(lane)) = (stream.into_std(), server.0.lanes.next()) else { return };
+    let (server, told) = (server.clone(), lane.told.clone());
+    lane.runtime.spawn(async move {
+        // It is of no use when the system does not let it be watched.
+        if let Ok(stream) = Socket::new(stream) {
+            server.serve_by(stream, Listener::Socket(plane), peer, told).await;
+        }
+    });
 }
 
 fn peer_of(stream: &UnixStream) -> Option<Peer> {

@@ -15,7 +15,7 @@ use super::{
     connection::{Ended, Input},
     cursor, evaluate,
     notice::Notices,
-    output::Asking,
+    outgoing::Asking,
 };
 use crate::{
     node::{From, NodeError, Subscription},

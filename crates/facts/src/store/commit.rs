@@ -1,6 +1,9 @@
 //! From a commit to rows of the engine and changes of the index.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, HashMap, HashSet},
+};
 
 use crate::{
     key::FactKey,
@@ -20,12 +23,17 @@ use crate::{
 /// Blocks that the log leaves behind with one commit at most.
 const PASSED_MAX: usize = 10_000;
 
+/// Names of metadata of which it is known what they have.
+const METADATA_MAX: usize = 64;
+
 /// What a commit is to write, and what is so once it is written.
 pub(super) struct Prepared {
     rows: Rows,
     bytes: u64,
     pub(super) tally: Tally,
     pub(super) live: Live,
+    /// What metadata comes to be.
+    metadata: Vec<(String, Option<Check>)>,
 }
 
 /// What becomes of the live facts and their blocks, in this order.
@@ -33,15 +41,10 @@ pub(super) struct Prepared {
 pub(super) struct Live {
     packed: Vec<(Number, Block)>,
     pub(super) moved: Vec<(FactKey, Location)>,
-    changes: Vec<Indexed>,
+    /// Of the new states that the commit's changes have, in their order.
+    locations: Vec<Option<Location>>,
     /// Of the changes.
     bytes: u64,
-}
-
-struct Indexed {
-    change: Change,
-    /// Of its new state.
-    location: Option<Location>,
 }
 
 impl Prepared {
@@ -91,44 +94,45 @@ impl Prepared {
 }
 
 /// One change for each key, from what was before the first to what is after the last.
-fn each_once(changes: Vec<Change>) -> Vec<Change> {
+pub(super) fn each_once(commit: &Commit) -> Cow<'_, [Change]> {
+    let changes = &commit.changes;
     let mut keys: HashSet<&FactKey, ahash::RandomState> =
         HashSet::with_capacity_and_hasher(changes.len(), ahash::RandomState::default());
-    if changes.len() < 2 || changes.iter().all(|change| keys.insert(&change.key)) {
-        return changes;
+    if commit.is_distinct || changes.len() < 2 || changes.iter().all(|change| keys.insert(&change.key)) {
+        return Cow::Borrowed(changes);
     }
-    let mut places: HashMap<FactKey, usize> = HashMap::new();
+    let mut places: HashMap<&FactKey, usize> = HashMap::new();
     let mut once: Vec<Change> = Vec::with_capacity(changes.len());
     for change in changes {
-        let place = *places.entry(change.key.clone()).or_insert(once.len());
+        let place = *places.entry(&change.key).or_insert(once.len());
         match once.get_mut(place) {
-            Some(earlier) => *earlier = change.since(earlier.before.take()),
-            None => once.push(change),
+            Some(earlier) => *earlier = change.clone().since(earlier.before.take()),
+            None => once.push(change.clone()),
         }
     }
-    once
+    Cow::Owned(once)
 }
 
 impl FactStore {
-    pub(super) fn prepare(&mut self, commit: Commit) -> Result<Prepared, StoreError> {
+    /// `changes`: those of the commit, each key once.
+    pub(super) fn prepare(&mut self, commit: &Commit, changes: &[Change]) -> Result<Prepared, StoreError> {
         let mut prepared = self.prepared(self.tally);
-        let changes = if commit.is_distinct { commit.changes } else { each_once(commit.changes) };
         // A key that comes and goes in one commit may have lost values in it.
         let forgotten = changes.iter().filter(|change| change.after().is_none());
         let forgotten: Vec<FactKey> = forgotten.map(|change| change.key.clone()).collect();
-        self.prepare_live(changes, &mut prepared)?;
-        self.prepare_lost(commit.lost, &forgotten, &mut prepared)?;
-        self.prepare_metadata(commit.metadata, &mut prepared)?;
+        self.prepare_live(changes, commit.is_distinct, &mut prepared)?;
+        self.prepare_lost(&commit.lost, &forgotten, &mut prepared)?;
+        self.prepare_metadata(&commit.metadata, &mut prepared)?;
         Ok(prepared.with_tally())
     }
 
     pub(super) fn prepared(&self, tally: Tally) -> Prepared {
         let tally = Tally { commits: self.tally.commits.saturating_add(1), ..tally };
-        Prepared { rows: Vec::new(), bytes: 0, tally, live: Live::default() }
+        Prepared { rows: Vec::new(), bytes: 0, tally, live: Live::default(), metadata: Vec::new() }
     }
 
     /// Blocks of what changes, and those that go.
-    fn prepare_live(&mut self, changes: Vec<Change>, prepared: &mut Prepared) -> Result<(), StoreError> {
+    fn prepare_live(&mut self, changes: &[Change], is_known: bool, prepared: &mut Prepared) -> Result<(), StoreError> {
         let shared = self.shared.clone();
         let index = shared.index.read();
         prepared.pass(index.blocks());
@@ -136,7 +140,10 @@ impl FactStore {
         let values: usize = changes.iter().filter_map(Change::after).map(|after| after.value_bytes()).sum();
         prepared.live.moved = self.credit.spend(values as u64, &shared, &index, &mut packer)?;
         let own = packer.number();
-        prepared.live.changes = pack(changes, &index, &mut packer)?;
+        if !is_known {
+            check_fitting(changes, &index)?;
+        }
+        prepared.live.locations = pack(changes, &mut packer)?;
         prepared.add(packer)?;
         let packed = prepared.live.packed.iter().filter(|(number, _)| *number >= own);
         prepared.live.bytes = packed.map(|(_, block)| u64::from(block.bytes)).sum();
@@ -146,20 +153,20 @@ impl FactStore {
     /// The history of keys that are forgotten goes with them; of others the oldest values beyond the bound do.
     fn prepare_lost(
         &mut self,
-        lost: Vec<(FactKey, Cell)>,
+        lost: &[(FactKey, Cell)],
         forgotten: &[FactKey],
         prepared: &mut Prepared,
     ) -> Result<(), StoreError> {
-        let mut by_key: BTreeMap<FactKey, (Vec<Cell>, usize)> = BTreeMap::new();
+        let mut by_key: BTreeMap<&FactKey, (Vec<&Cell>, usize)> = BTreeMap::new();
         for (key, cell) in lost {
             by_key.entry(key).or_insert_with(|| (Vec::new(), self.settings.lost_max)).0.push(cell);
         }
         for key in forgotten {
-            by_key.insert(key.clone(), (Vec::new(), 0));
+            by_key.insert(key, (Vec::new(), 0));
         }
         for (key, (mut cells, kept_max)) in by_key {
             cells.drain(..cells.len().saturating_sub(kept_max));
-            let prefix = self.shared.records.history_prefix(&key);
+            let prefix = self.shared.records.history_prefix(key);
             let mut kept = Vec::new();
             self.shared.with_engine(|engine| {
                 engine.scan(Space::History, &prefix, false, |(row, record)| {
@@ -176,7 +183,7 @@ impl FactStore {
                 let mut row = prefix.clone();
                 row.extend_from_slice(&prepared.tally.serial.to_be_bytes());
                 prepared.tally.serial = prepared.tally.serial.saturating_add(1);
-                let record = self.shared.records.lost(&row, &key, &cell, &mut self.nonces)?;
+                let record = self.shared.records.lost(&row, key, cell, &mut self.nonces)?;
                 prepared.put(Space::History, row, record, None);
             }
         }
@@ -185,7 +192,7 @@ impl FactStore {
 
     fn prepare_metadata(
         &mut self,
-        metadata: Vec<(String, Option<Vec<u8>>)>,
+        metadata: &[(String, Option<Vec<u8>>)],
         prepared: &mut Prepared,
     ) -> Result<(), StoreError> {
         for (place, (name, value)) in metadata.iter().enumerate() {
@@ -193,14 +200,21 @@ impl FactStore {
                 continue;
             }
             let row = self.shared.records.metadata_row(name);
-            let before = self.shared.with_engine(|engine| engine.get(Space::Metadata, &row))?;
-            let before = before.map(|record| Check::of(&record));
+            let before = match self.metadata.get(name) {
+                Some(known) => *known,
+                None => {
+                    let record = self.shared.with_engine(|engine| engine.get(Space::Metadata, &row))?;
+                    record.map(|record| Check::of(&record))
+                }
+            };
             match value {
                 Some(value) => {
                     let record = self.shared.records.metadata(&row, name, value, &mut self.nonces)?;
+                    prepared.metadata.push((name.clone(), Some(Check::of(&record))));
                     prepared.put(Space::Metadata, row, record, before);
                 }
                 None if before.is_some() => {
+                    prepared.metadata.push((name.clone(), None));
                     prepared.remove(Space::Metadata, before);
                     prepared.push(Space::Metadata, row, None);
                 }
@@ -210,7 +224,8 @@ impl FactStore {
         Ok(())
     }
 
-    pub(super) fn write(&mut self, prepared: Prepared) -> Result<(), StoreError> {
+    /// `changes`: those that it was prepared of.
+    pub(super) fn write(&mut self, prepared: Prepared, changes: &[Change]) -> Result<(), StoreError> {
         let has_refused = self.room.has_refused();
         self.room.take(prepared.bytes)?;
         let health = self.shared.with_engine(|engine| {
@@ -225,7 +240,12 @@ impl FactStore {
         let shared = self.shared.clone();
         let _under_way = shared.commit.lock();
         // Nobody is led to the new blocks yet.
-        if let Err(error) = shared.with_engine(|engine| engine.write(prepared.rows)) {
+        let written = {
+            let _alone = self.ahead.hold();
+            shared.with_engine(|engine| engine.write(prepared.rows))
+        };
+        self.ahead.committed(prepared.bytes);
+        if let Err(error) = written {
             // What the engine could not write to the end may yet be whole in its log.
             if !self.reopen(error, prepared.tally.commits)? {
                 return Err(self.room.refuse());
@@ -233,25 +253,29 @@ impl FactStore {
         }
         self.tally = prepared.tally;
         self.syncer.committed(self.tally.commits);
-        self.take_effect(prepared.live);
+        for (name, check) in prepared.metadata {
+            if self.metadata.len() < METADATA_MAX || self.metadata.contains_key(&name) {
+                self.metadata.insert(name, check);
+            }
+        }
+        self.take_effect(prepared.live, changes);
         Ok(())
     }
 
-    fn take_effect(&mut self, live: Live) {
+    fn take_effect(&mut self, live: Live, changes: &[Change]) {
         let shared = self.shared.clone();
         let mut index = shared.index.write();
-        let Live { packed, moved, changes, bytes } = live;
+        let Live { packed, moved, locations, bytes } = live;
         let blocks = index.blocks_mut();
         packed.into_iter().for_each(|(number, block)| blocks.push(number, block));
         let behind = blocks.begin_with(self.tally.first);
         moved.into_iter().for_each(|(key, location)| index.relocate(&key, location));
-        for Indexed { change, location } in changes {
+        for (change, location) in changes.iter().zip(locations) {
             let after = change.after().zip(location);
             let after = after.map(|(state, location)| After { state, head: change.head(), location });
-            index.change(change.key.clone(), change.before.as_ref(), after);
-            let (key, _, after) = change.into_parts();
+            index.change(&change.key, change.before.as_ref(), after);
             // What nobody reads does not take the place of what is read.
-            let _ = self.shared.cache.replace(key, after, true);
+            let _ = self.shared.cache.replace(change.key.clone(), change.after().cloned(), true);
         }
         self.credit.earn(bytes, index.blocks());
         drop(index);
@@ -260,32 +284,36 @@ impl FactStore {
 
     /// Writes rows of history or metadata that change no meaning, as one.
     pub(super) fn write_rows(&mut self, rows: Rows, tally: Tally) -> Result<(), StoreError> {
+        // They may be among the rows.
+        self.metadata.clear();
         let mut prepared = self.prepared(tally);
         for (space, row, record) in rows {
             prepared.push(space, row, record);
         }
-        self.write(prepared.with_tally())
+        self.write(prepared.with_tally(), &[])
     }
 }
 
-fn pack(changes: Vec<Change>, index: &Index, packer: &mut Packer<'_>) -> Result<Vec<Indexed>, StoreError> {
-    // At once, so that the processor waits for many of them together.
-    let stored: Vec<bool> = changes.iter().map(|change| index.location(&change.key).is_some()).collect();
-    let mut indexed = Vec::with_capacity(changes.len());
-    for (change, is_stored) in changes.into_iter().zip(stored) {
-        if is_stored != change.before.is_some() {
-            return Err(StoreError::Unfitting { key: change.key.to_string() });
-        }
-        let location = match change.after() {
+/// Whether what was before is what there is.
+fn check_fitting(changes: &[Change], index: &Index) -> Result<(), StoreError> {
+    match changes.iter().find(|change| index.location(&change.key).is_some() != change.before.is_some()) {
+        Some(change) => Err(StoreError::Unfitting { key: change.key.to_string() }),
+        None => Ok(()),
+    }
+}
+
+fn pack(changes: &[Change], packer: &mut Packer<'_>) -> Result<Vec<Option<Location>>, StoreError> {
+    let mut locations = Vec::with_capacity(changes.len());
+    for change in changes {
+        locations.push(match change.after() {
             Some(after) => Some(packer.put(&change.key, after)?),
             None => {
-                if is_stored {
+                if change.before.is_some() {
                     packer.forget(&change.key)?;
                 }
                 None
             }
-        };
-        indexed.push(Indexed { change, location });
+        });
     }
-    Ok(indexed)
+    Ok(locations)
 }

@@ -20,7 +20,7 @@ use fjall::{
 use crate::store::{
     Settings, StoreError,
     block::{self, Number},
-    manifest,
+    engine_log, manifest,
 };
 
 /// What a record is of.
@@ -96,6 +96,7 @@ impl Engine {
             _ => {}
         }
         drop(Engine::open_there(&beside, settings)?);
+        engine_log::remove_empty(&beside)?;
         fs::rename(&beside, folder).map_err(StoreError::io(folder))?;
         let parent = folder.parent().unwrap_or(folder);
         fs::File::open(parent).and_then(|parent| parent.sync_all()).map_err(StoreError::io(parent))

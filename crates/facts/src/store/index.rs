@@ -23,6 +23,7 @@ use crate::{
         encoding::read_state,
         engine::Space,
         entry::{Entry, Origins},
+        numbers::Numbers,
         ordered::Ordered,
         record::{Check, Records},
     },
@@ -35,8 +36,9 @@ pub(super) struct Index {
     /// Of the same keys: most writes are of keys that are there, and are spared the way through an ordered set.
     entries: HashMap<FactKey, Entry, ahash::RandomState>,
     origins: Origins,
-    /// By the last number that the key's state has seen. Always a key: `None` is a place before all keys to look from.
-    written: BTreeMap<Origin, Ordered<(u64, Option<FactKey>)>>,
+    /// By the last number that the key's state has seen.
+    written: BTreeMap<Origin, Numbers>,
+    /// Always a key: `None` is a place before all keys to look from.
     ending: Ordered<(Millis, Option<FactKey>)>,
     sizes: BTreeMap<String, NamespaceSize>,
     blocks: Blocks,
@@ -86,7 +88,7 @@ pub(super) struct IndexBuilder {
     keys: Vec<FactKey>,
     entries: HashMap<FactKey, Entry, ahash::RandomState>,
     origins: Origins,
-    written: BTreeMap<Origin, Vec<(u64, Option<FactKey>)>>,
+    written: BTreeMap<Origin, Vec<(u64, FactKey)>>,
     ending: Vec<(Millis, Option<FactKey>)>,
     sizes: BTreeMap<String, NamespaceSize>,
     blocks: Blocks,
@@ -144,7 +146,7 @@ impl IndexBuilder {
 
     fn add(&mut self, key: FactKey, state: &State, location: Location) {
         for (origin, seq) in state.context().iter() {
-            let entry = (seq, Some(key.clone()));
+            let entry = (seq, key.clone());
             match self.written.get_mut(origin) {
                 Some(numbers) => numbers.push(entry),
                 None => {
@@ -224,11 +226,11 @@ impl Index {
     }
 
     /// One key's state becomes another.
-    pub(super) fn change(&mut self, key: FactKey, before: Option<&Before>, after: Option<After<'_>>) {
+    pub(super) fn change(&mut self, key: &FactKey, before: Option<&Before>, after: Option<After<'_>>) {
         let state = after.map(|after| after.state);
-        resize(&mut self.sizes, &key, NamespaceSize::of_before(before), NamespaceSize::of(state));
+        resize(&mut self.sizes, key, NamespaceSize::of_before(before), NamespaceSize::of(state));
         // One text is kept of a key, however often it is put over.
-        let key = match self.entries.entry(key) {
+        let key = match self.entries.entry(key.clone()) {
             Occupied(mut entry) => {
                 self.blocks.leave(entry.get().location);
                 let key = entry.key().clone();
@@ -267,10 +269,10 @@ impl Index {
             }
             match self.written.get_mut(origin) {
                 Some(numbers) => {
-                    numbers.insert((seq, Some(key.clone())));
+                    numbers.insert(seq, key.clone());
                 }
                 None => {
-                    self.written.entry(origin.clone()).or_default().insert((seq, Some(key.clone())));
+                    self.written.entry(origin.clone()).or_default().insert(seq, key.clone());
                 }
             }
         }
@@ -285,7 +287,7 @@ impl Index {
                 continue;
             }
             if let Some(numbers) = self.written.get_mut(origin) {
-                numbers.remove(&(seq, Some(key.clone())));
+                numbers.remove(seq, key);
                 if numbers.is_empty() {
                     self.written.remove(origin);
                 }
@@ -317,9 +319,7 @@ impl Index {
     pub(super) fn written(&self, origin: &Origin, after: u64, limit: usize) -> Vec<(u64, FactKey)> {
         let Some(numbers) = self.written.get(origin) else { return Vec::new() };
         let Some(first) = after.checked_add(1) else { return Vec::new() };
-        let start = (first, None);
-        let from = numbers.from(Included(&start));
-        from.filter_map(|(seq, key)| Some((*seq, key.clone()?))).take(limit).collect()
+        numbers.from(first).map(|(number, key)| (number, key.clone())).take(limit).collect()
     }
 
     pub(super) fn ending(

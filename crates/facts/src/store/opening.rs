@@ -1,6 +1,7 @@
 //! Opening a store: which kind it is, what is in it, and whether that is all.
 
 use std::{
+    collections::HashMap,
     fs,
     io::{self, Write},
     path::{Path, PathBuf},
@@ -14,9 +15,11 @@ use crate::{
     seal::{KeyFile, Keyring, Nonces, SealError},
     store::{
         FactStore, Settings, StoreError,
+        ahead::Ahead,
         block::{self, Number},
         cleaning::Credit,
         engine::{Engine, Rows, Space},
+        engine_log,
         index::{Index, IndexBuilder},
         mark::Mark,
         reader::Shared,
@@ -58,6 +61,7 @@ pub(super) fn open(settings: Settings) -> Result<FactStore, StoreError> {
     let folder = &settings.folder;
     fs::create_dir_all(folder).map_err(StoreError::io(folder))?;
     let records = Records { keyring: keyring(&settings)?.map(RwLock::new) };
+    let first_log = engine_log::first_new(&engine_folder(folder))?;
     let engine = Engine::open(&engine_folder(folder), &settings)?;
     let (mark, durable) = Mark::open(folder)?;
     let found = Found::read(&engine, &records, settings.accept_loss)?;
@@ -81,7 +85,21 @@ pub(super) fn open(settings: Settings) -> Result<FactStore, StoreError> {
     }
     let credit = Credit::new(settings.write_buffer_bytes / 4);
     let reclaim = Reclaim::new(settings.write_buffer_bytes.saturating_mul(2));
-    Ok(FactStore { settings, shared, tally, syncer, room, nonces, credit, reclaim, loss, rewriting })
+    let ahead = Ahead::new(&engine_folder(folder), first_log);
+    Ok(FactStore {
+        settings,
+        shared,
+        tally,
+        syncer,
+        room,
+        nonces,
+        credit,
+        reclaim,
+        ahead,
+        metadata: HashMap::new(),
+        loss,
+        rewriting,
+    })
 }
 
 fn keyring(settings: &Settings) -> Result<Option<Keyring>, StoreError> {

@@ -32,10 +32,6 @@ impl<T: Ord> Ordered<T> {
         self.len
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.len == 0
-    }
-
     /// The run that has it if any does.
     fn run_of<Q: Ord + ?Sized>(&self, item: &Q) -> usize
     where
@@ -109,7 +105,7 @@ impl<T: Ord> Ordered<T> {
         self.runs.iter().flatten()
     }
 
-    pub(super) fn from<Q: Ord + ?Sized>(&self, start: Bound<&Q>) -> impl Iterator<Item = &T>
+    pub(super) fn from<'a, Q: Ord + ?Sized>(&'a self, start: Bound<&Q>) -> impl Iterator<Item = &'a T> + use<'a, T, Q>
     where
         T: Borrow<Q>,
     {

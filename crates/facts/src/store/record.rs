@@ -4,7 +4,7 @@
 //! plain   1 crc32c(space, row, value) value
 //! sealed  2 key-id nonce sealed(value) tag
 //! ```
-//! The value of a live row is a [`block`](super::block), that of history and metadata belongs to one name. In a sealed store
+//! The value of a live row is a [`block`], that of history and metadata belongs to one name. In a sealed store
 //! rows of names are hashes of them, so those values begin with the name.
 
 use crc32c::{crc32c, crc32c_append};

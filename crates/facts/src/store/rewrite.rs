@@ -141,7 +141,7 @@ impl FactStore {
         prepared.add(packer)?;
         drop(index);
         if has_older {
-            self.write(prepared.with_tally())?;
+            self.write(prepared.with_tally(), &[])?;
         } else {
             self.rewriting = Place { spaces_done: self.rewriting.spaces_done + 1, after: Vec::new() };
         }

@@ -32,7 +32,7 @@ impl Settings {
             key_file: None,
             state_cache_bytes: 4 << 20,
             block_cache_bytes: 2 << 20,
-            write_buffer_bytes: 4 << 20,
+            write_buffer_bytes: 8 << 20,
             lost_max: 16,
             room_kept: 64 << 20,
             accept_loss: false,

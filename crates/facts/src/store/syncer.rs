@@ -1,7 +1,7 @@
 use std::{
     fmt,
     fs::File,
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -10,7 +10,7 @@ use std::{
 
 use parking_lot::Mutex;
 
-use crate::store::{StoreError, mark::Mark};
+use crate::store::{StoreError, engine_log, mark::Mark};
 
 /// Makes commits durable from any thread, while the store's owner goes on committing.
 ///
@@ -86,7 +86,8 @@ impl Syncer {
         let mut newest = match log.take() {
             Some(log) => log,
             None => {
-                let number = newest_number(&self.0.folder)?;
+                let newest = engine_log::newest(&self.0.folder)?;
+                let number = newest.ok_or(StoreError::Unreadable { doing: "made durable" })?;
                 Log { number, file: self.open(number)? }
             }
         };
@@ -99,7 +100,7 @@ impl Syncer {
     }
 
     fn path(&self, number: u64) -> PathBuf {
-        self.0.folder.join(format!("{number}.jnl"))
+        engine_log::path(&self.0.folder, number)
     }
 
     fn open(&self, number: u64) -> Result<File, StoreError> {
@@ -125,19 +126,11 @@ impl Syncer {
     }
 }
 
-fn newest_number(folder: &Path) -> Result<u64, StoreError> {
-    let mut newest = None;
-    for entry in std::fs::read_dir(folder).map_err(StoreError::io(folder))? {
-        let name = entry.map_err(StoreError::io(folder))?.file_name();
-        let number = name.to_str().and_then(|name| name.strip_suffix(".jnl")).and_then(|number| number.parse().ok());
-        newest = newest.max(number);
-    }
-    newest.ok_or(StoreError::Unreadable { doing: "made durable" })
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+    use std::path::Path;
+
     use super::*;
 
     fn syncer(folder: &Path) -> Syncer {

@@ -63,7 +63,7 @@ impl Filled {
                 None => self.states.remove(&change.key),
             };
         }
-        self.store.commit(Commit { changes, ..Commit::default() }).unwrap();
+        self.store.commit(&Commit { changes, ..Commit::default() }).unwrap();
         let (live, held) = self.space();
         if live > 100_000 {
             self.worst = self.worst.max(held as f64 / live as f64);

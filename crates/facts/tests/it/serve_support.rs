@@ -91,7 +91,7 @@ pub fn start_evaluating(
     let node = Node::open(node).unwrap();
     let evaluator = evaluator(&node);
     let (authority, notes) = (Arc::new(Authority::new(rights())), Arc::new(Notes::default()));
-    let server = Server::new(node.clone(), serve, Arc::clone(&authority), notes.clone(), evaluator);
+    let server = Server::start(node.clone(), serve, Arc::clone(&authority), notes.clone(), evaluator).unwrap();
     let sockets = Sockets::new(folder.join("sockets"));
     {
         let _here = runtime.enter();

@@ -88,7 +88,7 @@ fn child() {
     for number in first.. {
         let commit = commit(number, &model);
         model.commit(&commit, 3);
-        store.commit(commit).unwrap();
+        store.commit(&commit).unwrap();
         println!("\ncommitted {number}");
         if number.is_multiple_of(40) {
             store.persist().unwrap();
@@ -195,7 +195,7 @@ fn a_log_that_is_cut_off_leaves_a_prefix_and_what_was_durable_is_missed() {
     for number in 1..=100 {
         let commit = changing(number, &model);
         model.commit(&commit, 3);
-        store.commit(commit).unwrap();
+        store.commit(&commit).unwrap();
         if number == durable {
             store.persist().unwrap();
         }
@@ -227,7 +227,7 @@ fn a_log_that_is_cut_off_leaves_a_prefix_and_what_was_durable_is_missed() {
                 assert_eq!(store.loss().unwrap().commits, durable - found);
                 model_after(found, changing).compare(&store, &["a"], &["*"]);
                 assert_eq!(store.reader().check().unwrap().findings, vec![]);
-                store.commit(Commit::default()).unwrap();
+                store.commit(&Commit::default()).unwrap();
                 drop(store);
                 assert_eq!(FactStore::open(plain(&cut)).unwrap().loss(), None, "a loss is accepted once");
             }

@@ -19,7 +19,7 @@ fn build(settings: &Settings) -> Model {
         );
         let commit = Commit { changes: vec![model.change(&key, Some(after))], ..Commit::default() };
         model.commit(&commit, 3);
-        store.commit(commit).unwrap();
+        store.commit(&commit).unwrap();
     }
     store.persist().unwrap();
     drop(store);

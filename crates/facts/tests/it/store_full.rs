@@ -23,7 +23,7 @@ fn a_disk_without_the_room_that_is_kept_refuses_commits() {
     let folder = tempfile::tempdir().unwrap();
     let mut store = FactStore::open(Settings { room_kept: u64::MAX / 2, ..small(folder.path()) }).unwrap();
     for _ in 0..2 {
-        let error = store.commit(commit(&Model::default(), 1, 10)).unwrap_err();
+        let error = store.commit(&commit(&Model::default(), 1, 10)).unwrap_err();
         assert!(matches!(error, StoreError::Full { kept, .. } if kept == u64::MAX / 2), "{error}");
         assert!(store.state(&key("facts.k1")).unwrap().is_none());
         store.persist().unwrap();
@@ -48,7 +48,7 @@ fn until_refused(store: &mut FactStore, model: &mut Model, number: &mut u64) -> 
     loop {
         *number += 1;
         let commit = commit(model, *number, 4_000);
-        match store.commit(commit.clone()) {
+        match store.commit(&commit) {
             Ok(()) => model.commit(&commit, 3),
             Err(error) => return error,
         }
@@ -75,7 +75,7 @@ fn a_small_disk_is_filled_up_and_freed() {
             for _ in 0..20 {
                 number += 1;
                 let commit = commit(&model, number, 4_000);
-                store.commit(commit.clone()).unwrap();
+                store.commit(&commit).unwrap();
                 model.commit(&commit, 3);
             }
             store.persist().unwrap();

@@ -121,7 +121,7 @@ fn run(steps: Vec<Step>, settings: &Settings) {
             Step::Commit(writes) => {
                 let commit = commit_of(writes, &model, &mut seq);
                 model.commit(&commit, settings.lost_max);
-                store.commit(commit).unwrap();
+                store.commit(&commit).unwrap();
             }
             Step::Churn { first, keys, rounds, each } => {
                 for round in 0..rounds {
@@ -131,7 +131,7 @@ fn run(steps: Vec<Step>, settings: &Settings) {
                     };
                     let commit = commit_of((0..each).map(put).collect(), &model, &mut seq);
                     model.commit(&commit, settings.lost_max);
-                    store.commit(commit).unwrap();
+                    store.commit(&commit).unwrap();
                 }
             }
             Step::Persist => store.persist().unwrap(),
@@ -180,7 +180,7 @@ fn a_change_that_does_not_begin_with_what_is_stored_is_refused() {
     let state = put(None, "v", &stamp("a", 1, None));
     let mut unfitting = model.change(&key("a.b"), Some(state.clone()));
     unfitting.before = Some(state.into());
-    let error = store.commit(Commit { changes: vec![unfitting], ..Commit::default() }).unwrap_err();
+    let error = store.commit(&Commit { changes: vec![unfitting], ..Commit::default() }).unwrap_err();
     assert_eq!(error.to_string(), "a change of a.b does not begin with what is stored");
     assert_eq!((store.state(&key("a.b")).unwrap(), store.commits()), (None, 0));
 }
@@ -226,7 +226,7 @@ fn readers_on_other_threads_see_whole_commits_that_never_go_back() {
             let changes = keys.iter().map(|key| model.change(key, Some(after.clone()))).collect();
             let commit = Commit { changes, ..Commit::default() };
             model.commit(&commit, 0);
-            store.commit(commit).unwrap();
+            store.commit(&commit).unwrap();
         }
         is_done.store(true, std::sync::atomic::Ordering::Relaxed);
         model.compare(&store, &["a"], &["*"]);

@@ -22,7 +22,7 @@ fn fill(store: &mut FactStore, model: &mut Model, from: u64, count: u64) {
         commit.lost.extend(before.map(|before| (key, before.cells()[0].clone())));
         commit.metadata.push(("quarantine-notes".to_owned(), Some(b"topsecretvalue".to_vec())));
         model.commit(&commit, 3);
-        store.commit(commit).unwrap();
+        store.commit(&commit).unwrap();
     }
     store.persist().unwrap();
 }

@@ -75,7 +75,8 @@ pub(super) fn open(config: &Config, org: OrgName, journal: &Arc<Journal>) -> Res
         .map_err(|error| NotOpen::Failed(format!("no thread for the journal: {error}")))?;
     let witness = Arc::new(witness);
     let server =
-        Server::new(node.clone(), serve_config(config), Arc::clone(&authority), witness.clone(), Some(judge.clone()));
+        Server::start(node.clone(), serve_config(config), Arc::clone(&authority), witness.clone(), Some(judge.clone()))
+            .map_err(|error| NotOpen::Failed(format!("no threads for the facts' clients: {error}")))?;
     Ok(OpenPlane {
         org,
         node_name,

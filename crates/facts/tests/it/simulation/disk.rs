@@ -64,7 +64,7 @@ impl Storage for Disk {
         sure(self.memory.metadata(name))
     }
 
-    fn commit(&mut self, commit: Commit) -> Result<(), Full> {
+    fn commit(&mut self, commit: &Commit) -> Result<(), Full> {
         if self.is_full() {
             return Err(Full);
         }

@@ -1,0 +1,108 @@
+//! Those who are told when a commit is durable. The thread that made it so tells them, so that nobody waits for the writer
+//! as well.
+
+use std::{collections::VecDeque, time::Instant};
+
+use parking_lot::Mutex;
+
+use super::job::NodeError;
+use crate::replica::CommitNumber;
+
+pub(super) type Tell = Box<dyn FnOnce(Result<(), NodeError>) + Send>;
+
+struct Waiting {
+    commit: CommitNumber,
+    deadline: Instant,
+    tell: Tell,
+}
+
+/// See the module.
+#[derive(Default)]
+pub(super) struct WaitingRoom(Mutex<Inside>);
+
+#[derive(Default)]
+struct Inside {
+    /// All commits up to it are.
+    durable: CommitNumber,
+    /// In the order of commits.
+    waiting: VecDeque<Waiting>,
+}
+
+impl WaitingRoom {
+    /// Tells once the commit is durable, or at `deadline` that it was not in time.
+    pub(super) fn enter(&self, commit: CommitNumber, deadline: Instant, tell: Tell) {
+        let mut inside = self.0.lock();
+        if commit > inside.durable {
+            return inside.waiting.push_back(Waiting { commit, deadline, tell });
+        }
+        drop(inside);
+        tell(Ok(()));
+    }
+
+    /// All commits up to this one are durable.
+    pub(super) fn tell_durable(&self, commit: CommitNumber) {
+        let mut inside = self.0.lock();
+        inside.durable = inside.durable.max(commit);
+        let count = inside.waiting.partition_point(|waiting| waiting.commit <= commit);
+        let told: Vec<Waiting> = inside.waiting.drain(..count).collect();
+        drop(inside);
+        told.into_iter().for_each(|waiting| (waiting.tell)(Ok(())));
+    }
+
+    /// Tells those whose time is over.
+    pub(super) fn tell_late(&self, at: Instant) {
+        let mut inside = self.0.lock();
+        let count = inside.waiting.iter().take_while(|waiting| waiting.deadline <= at).count();
+        let told: Vec<Waiting> = inside.waiting.drain(..count).collect();
+        drop(inside);
+        told.into_iter().for_each(|waiting| (waiting.tell)(Err(NodeError::TimedOut)));
+    }
+
+    /// Tells all who are left.
+    pub(super) fn refuse(&self, error: impl Fn() -> NodeError) {
+        let told = std::mem::take(&mut self.0.lock().waiting);
+        told.into_iter().for_each(|waiting| (waiting.tell)(Err(error())));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{sync::mpsc, time::Duration};
+
+    use super::*;
+
+    #[test]
+    fn who_waits_is_told_once_and_in_order_when_all_before_is_durable() {
+        let (room, (told, answers)) = (WaitingRoom::default(), mpsc::channel());
+        let now = Instant::now();
+        let enter = |commit: u64, seconds: u64| {
+            let told = told.clone();
+            let tell = move |outcome: Result<(), NodeError>| {
+                let _ = told.send((commit, outcome.map_err(|error| error.to_string())));
+            };
+            room.enter(CommitNumber(commit), now + Duration::from_secs(seconds), Box::new(tell));
+        };
+        let check = |expected: &[(u64, Result<(), NodeError>)]| {
+            let said = |(commit, outcome): &(u64, Result<(), NodeError>)| {
+                (*commit, outcome.as_ref().copied().map_err(ToString::to_string))
+            };
+            assert!(answers.try_iter().eq(expected.iter().map(said)));
+        };
+        enter(1, 1);
+        enter(2, 9);
+        enter(2, 9);
+        enter(4, 1);
+        room.tell_durable(CommitNumber(2));
+        check(&[(1, Ok(())), (2, Ok(())), (2, Ok(()))]);
+        enter(2, 0);
+        check(&[(2, Ok(()))]);
+        enter(5, 9);
+        room.tell_durable(CommitNumber(1));
+        room.tell_late(now + Duration::from_secs(5));
+        check(&[(4, Err(NodeError::TimedOut))]);
+        room.refuse(|| NodeError::Stopped);
+        check(&[(5, Err(NodeError::Stopped))]);
+        room.tell_durable(CommitNumber(9));
+        check(&[]);
+    }
+}

@@ -1,0 +1,136 @@
+//! Threads that serve connections, each with a runtime of its own: a connection stays on one, so that nothing is handed
+//! from thread to thread but what the node's writer has answered, and that many at a time.
+
+use std::{
+    fmt, io,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread,
+    time::Duration,
+};
+
+use parking_lot::Mutex;
+use tokio::{
+    runtime::{Builder, Handle, Runtime},
+    sync::{Semaphore, mpsc, oneshot, watch},
+    task::coop::unconstrained,
+    time::timeout,
+};
+
+use super::outgoing::{Done, Outlet};
+use crate::node::{Applied, Node, NodeError};
+
+/// How long connections may take to end, once they are to.
+const END_MAX: Duration = Duration::from_secs(5);
+
+/// How long a thread waits for reads that have begun, once all else has ended.
+const READS_END_MAX: Duration = Duration::from_secs(1);
+
+/// Answers taken at once.
+const TAKEN_MAX: usize = 256;
+
+/// A write that the node has answered, and whose it is.
+pub(super) struct Told {
+    pub(super) to: Arc<dyn Outlet>,
+    pub(super) done: Done,
+    pub(super) outcome: Result<Applied, NodeError>,
+}
+
+#[derive(Clone)]
+pub(super) struct Lane {
+    pub(super) runtime: Handle,
+    /// Bounded by the permits of what was asked.
+    pub(super) told: mpsc::UnboundedSender<Told>,
+}
+
+/// They end by themselves when the server does.
+pub(super) struct Lanes {
+    all: Vec<Lane>,
+    next: AtomicUsize,
+    ended: Mutex<Vec<oneshot::Receiver<()>>>,
+}
+
+impl fmt::Debug for Lanes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Lanes").field("count", &self.all.len()).finish_non_exhaustive()
+    }
+}
+
+/// When the threads are to end.
+#[derive(Clone)]
+pub(super) struct Ending {
+    pub(super) is_stopping: watch::Receiver<bool>,
+    /// Of the connections: all are free when none is left.
+    pub(super) connections: Arc<Semaphore>,
+    pub(super) connections_max: u32,
+}
+
+impl Ending {
+    /// Until the server is to stop and its connections have ended, or have had time to.
+    pub(super) async fn come(mut self) {
+        // Nobody is left who could tell: it is to stop.
+        let _ = self.is_stopping.wait_for(|is_stopping| *is_stopping).await;
+        let _ = timeout(END_MAX, self.connections.acquire_many(self.connections_max)).await;
+    }
+}
+
+impl Lanes {
+    /// # Errors
+    /// The system gives no more threads or files.
+    pub(super) fn start(count: usize, node: &Node, ending: &Ending) -> io::Result<Lanes> {
+        let (mut all, mut ended) = (Vec::new(), Vec::new());
+        for _ in 0..count.max(1) {
+            let of_hook = node.clone();
+            let mut runtime = Builder::new_current_thread();
+            // All that clients had sent is read.
+            let runtime = runtime.enable_all().on_thread_park(move || of_hook.end_burst()).build()?;
+            let (told, answered) = mpsc::unbounded_channel();
+            let (ends, end) = oneshot::channel();
+            all.push(Lane { runtime: runtime.handle().clone(), told });
+            ended.push(end);
+            let ending = ending.clone();
+            thread::Builder::new().name("facts-clients".to_owned()).spawn(move || {
+                run(runtime, answered, ending);
+                drop(ends);
+            })?;
+        }
+        Ok(Lanes { all, next: AtomicUsize::new(0), ended: Mutex::new(ended) })
+    }
+
+    /// For one connection more.
+    pub(super) fn next(&self) -> Option<&Lane> {
+        let at = self.next.fetch_add(1, Ordering::Relaxed).checked_rem(self.all.len())?;
+        self.all.get(at)
+    }
+
+    /// Waits until the threads have ended, and with them all that they served.
+    pub(super) async fn end(&self) {
+        let ended = std::mem::take(&mut *self.ended.lock());
+        for end in ended {
+            let _ = timeout(END_MAX + READS_END_MAX * 2, end).await;
+        }
+    }
+}
+
+fn run(runtime: Runtime, answered: mpsc::UnboundedReceiver<Told>, ending: Ending) {
+    // Of all connections: how much one has its share of is not for this to count.
+    runtime.spawn(unconstrained(tell(answered)));
+    runtime.block_on(ending.come());
+    runtime.shutdown_timeout(READS_END_MAX);
+}
+
+/// Puts answers in words and sends them off, without waking those that asked.
+async fn tell(mut answered: mpsc::UnboundedReceiver<Told>) {
+    let mut all = Vec::new();
+    let mut reached: Vec<Arc<dyn Outlet>> = Vec::new();
+    while answered.recv_many(&mut all, TAKEN_MAX).await > 0 {
+        for Told { to, done, outcome } in all.drain(..) {
+            if to.answer(done, outcome) {
+                reached.push(to);
+            }
+        }
+        reached.drain(..).for_each(|outlet| outlet.flush());
+    }
+}
