@@ -56,7 +56,7 @@ use crate::{
 /// How clients are served.
 #[derive(Debug, Clone)]
 pub struct ServeConfig {
-    /// Threads that serve connections.
+    /// Threads that serve connections: decisions and reads use as many processors.
     pub lanes: usize,
     /// Most connections at once, of all listeners together.
     pub connections_max: usize,
@@ -88,13 +88,10 @@ pub struct ServeConfig {
     pub server_version: String,
 }
 
-/// More do not make a node faster: all writes go through one thread.
-const LANES_MAX: usize = 4;
-
 impl Default for ServeConfig {
     fn default() -> ServeConfig {
         ServeConfig {
-            lanes: thread::available_parallelism().map_or(1, NonZeroUsize::get).min(LANES_MAX),
+            lanes: thread::available_parallelism().map_or(1, NonZeroUsize::get),
             connections_max: 1_000,
             handshake_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(60),
