@@ -320,9 +320,8 @@ mod tests {
             r#""ä b""#,
             r#"[[1,"a"],["a",false]]"#,
             r#"{"a":"a","b":{"a":[{"a":1},{"a":2}]},"c":[]}"#,
-            r#"{"a":{"b":1},"b":"{\u007b"}"#,
         ] {
-            check(text, !text.contains('\\'));
+            check(text, true);
         }
         for text in [
             "[1, 2]",
@@ -331,6 +330,7 @@ mod tests {
             "1e3",
             "1234567890123456",
             r#""\n""#,
+            r#"{"a":{"b":1},"b":"{\u007b"}"#,
             r#"{"a":1,"a":2}"#,
             r#"{"x":[{"a":1,"b":[],"a":2}]}"#,
             &format!("{}{}", "[".repeat(OBJECTS_MAX + 1), "]".repeat(OBJECTS_MAX + 1)),
