@@ -1,5 +1,6 @@
 use std::{borrow::Borrow, fmt, sync::Arc};
 
+use memchr::{memchr, memchr_iter};
 use serde::{Deserialize, Serialize};
 
 /// Longest key, in bytes.
@@ -36,11 +37,10 @@ impl FactKey {
     /// # Errors
     /// [`InvalidKey`].
     pub fn new(text: &str) -> Result<FactKey, InvalidKey> {
-        check_tokens(text)?;
-        if !text.contains('.') {
-            return Err(InvalidKey::NoNamespace);
+        match check_tokens(text)? {
+            1 => Err(InvalidKey::NoNamespace),
+            _ => Ok(FactKey(text.into())),
         }
-        Ok(FactKey(text.into()))
     }
 
     #[must_use]
@@ -51,25 +51,56 @@ impl FactKey {
     /// The first token.
     #[must_use]
     pub fn namespace(&self) -> &str {
-        self.0.split('.').next().unwrap_or_default()
+        let end = memchr(b'.', self.0.as_bytes());
+        end.and_then(|end| self.0.get(..end)).unwrap_or(&self.0)
     }
 }
 
-fn check_tokens(text: &str) -> Result<(), InvalidKey> {
+/// How many tokens there are.
+fn check_tokens(text: &str) -> Result<usize, InvalidKey> {
     if text.len() > KEY_BYTES_MAX {
         return Err(InvalidKey::TooLong(text.len()));
     }
-    let plain = |character: &char| character.is_ascii_alphanumeric() || "_-=/:@+.".contains(*character);
-    if let Some(character) = text.chars().find(|character| !plain(character)) {
+    let bytes = text.as_bytes();
+    let is_plain = bytes.iter().all(|byte| PLAIN.get(usize::from(*byte)) == Some(&true));
+    if !is_plain && let Some(character) = text.chars().find(|character| !is_plain_character(*character)) {
         return Err(InvalidKey::Character(character));
     }
-    if text.split('.').any(str::is_empty) {
+    let (mut tokens, mut begin) = (1, 0);
+    for dot in memchr_iter(b'.', bytes) {
+        if dot == begin {
+            return Err(InvalidKey::EmptyToken);
+        }
+        (tokens, begin) = (tokens + 1, dot + 1);
+    }
+    if begin == bytes.len() {
         return Err(InvalidKey::EmptyToken);
     }
-    if text.split('.').next() == Some(RESERVED) {
+    if text.strip_prefix(RESERVED).is_some_and(|rest| rest.is_empty() || rest.starts_with('.')) {
         return Err(InvalidKey::Reserved);
     }
-    Ok(())
+    Ok(tokens)
+}
+
+/// Which bytes a key has, by themselves.
+static PLAIN: [bool; 256] = plain_bytes();
+
+const fn plain_bytes() -> [bool; 256] {
+    let mut plain = [false; 256];
+    let mut byte = 0_u8;
+    while byte < 128 {
+        // In range: the table has a place for every byte.
+        #[allow(clippy::indexing_slicing, reason = "there is no other way in a const function")]
+        {
+            plain[byte as usize] = is_plain_character(byte as char);
+        }
+        byte += 1;
+    }
+    plain
+}
+
+const fn is_plain_character(character: char) -> bool {
+    character.is_ascii_alphanumeric() || matches!(character, '_' | '-' | '=' | '/' | ':' | '@' | '+' | '.')
 }
 
 impl fmt::Display for FactKey {
@@ -122,7 +153,7 @@ impl Pattern {
         };
         match check_tokens(prefix) {
             Err(InvalidKey::Character('*')) => Err(InvalidKey::Wildcard),
-            checked => checked.map(|()| Pattern::Below(format!("{prefix}.").into())),
+            checked => checked.map(|_| Pattern::Below(format!("{prefix}.").into())),
         }
     }
 
@@ -189,6 +220,8 @@ mod tests {
         check("a.\0", InvalidKey::Character('\0'));
         check("a.ü", InvalidKey::Character('ü'));
         check("a.*", InvalidKey::Character('*'));
+        check("a..*", InvalidKey::Character('*'));
+        check("_internal", InvalidKey::Reserved);
         check("_internal.x", InvalidKey::Reserved);
         check(&format!("a.{}", "x".repeat(511)), InvalidKey::TooLong(513));
     }

@@ -38,8 +38,8 @@ pub use self::{
     memory::Memory,
     node::{
         Acknowledge, Agreement, Alarms, Applied, From as SubscribeFrom, Health, Joining, Lag, Measures, MemberStatus,
-        MessagePlane, Namespaces, News, Node, NodeConfig, NodeError, NodeOpenError, PeerMessage, Repaired, Replication,
-        Seen, Subscription, Told, Work,
+        MessagePlane, Namespaces, News, Node, NodeConfig, NodeError, NodeOpenError, Outcomes, PeerMessage, Repaired,
+        Replication, Seen, Subscription, Told, Work,
     },
     peers::{
         BrokerStatus, CertificateError, Credentials, GossipConfig, InvalidPlaneName, InvalidServer, PeerStatus, Peers,

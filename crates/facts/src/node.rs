@@ -42,7 +42,7 @@ use tokio::sync::oneshot;
 pub use self::{
     alarms::Alarms,
     hub::Told,
-    job::{Acknowledge, Applied, NodeError, Work},
+    job::{Acknowledge, Applied, NodeError, Outcomes, Work},
     measures::Measures,
     namespaces::Namespaces,
     opening::NodeOpenError,

@@ -3,7 +3,7 @@
 //!
 //! Invariants:
 //! - There is one reader of messages, whatever they came in: a message means the same in a frame, in a POST and as
-//!   MessagePack.
+//!   MessagePack, and what is read the quick way means what it would mean to the general reader.
 //! - No input makes it keep more than the limits say, nor read on where it cannot tell what follows.
 //! - A parameter that it does not know is refused: a misspelt condition must not be a missing one.
 
@@ -17,6 +17,8 @@ mod limits;
 mod method;
 mod notification;
 mod params;
+mod quick;
+mod raw;
 mod reply;
 mod request;
 mod response;
@@ -43,5 +45,5 @@ pub use self::{
         Subscribe, Transaction,
     },
     response::{CONTINUE, HANDSHAKE, write_post, write_refused, write_shorthand},
-    rpc::{Call, Id, Message, Refused, Surface, read_body, read_frame},
+    rpc::{Call, Id, Message, Refused, Surface, read_body},
 };

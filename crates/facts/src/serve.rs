@@ -11,6 +11,7 @@ mod authority;
 mod connection;
 mod control;
 mod cursor;
+mod dozing;
 mod evaluate;
 mod lane;
 mod listen;

@@ -208,31 +208,38 @@ impl State {
     }
 }
 
-/// Every part has its length before it, so that no two things have the same bytes.
+/// Every part whose length varies has its length before it, so that no two things have the same bytes.
 fn digest<'a>(key: &str, cells: impl Iterator<Item = &'a Cell>) -> [u8; 16] {
     let mut bytes = Vec::with_capacity(512);
-    let mut text = |part: &[u8]| {
-        bytes.extend_from_slice(&(part.len() as u64).to_le_bytes());
-        bytes.extend_from_slice(part);
+    let text = |bytes: &mut Vec<u8>, text: &str| {
+        bytes.extend_from_slice(&(text.len() as u64).to_le_bytes());
+        bytes.extend_from_slice(text.as_bytes());
     };
-    text(key.as_bytes());
+    text(&mut bytes, key);
     for cell in cells {
-        text(cell.dot.origin.node.as_str().as_bytes());
-        text(&cell.dot.origin.incarnation.to_le_bytes());
-        text(&cell.dot.seq.to_le_bytes());
+        text(&mut bytes, cell.dot.origin.node.as_str());
         match &cell.part {
-            Part::Whole => text(b"w"),
-            Part::Element(id) => [b"e", id.as_bytes()].into_iter().for_each(&mut text),
-        }
-        text(&cell.hlc.as_u64().to_le_bytes());
-        text(&cell.created_at.0.to_le_bytes());
-        text(&cell.expires_at.map_or(u64::MAX, |time| time.0).to_le_bytes());
-        match &cell.body {
-            Body::Value(json) => [b"v", json.as_bytes()].into_iter().for_each(&mut text),
-            Body::Count { added, taken } => {
-                [b"c", &added.to_le_bytes()[..], &taken.to_le_bytes()].into_iter().for_each(&mut text);
+            Part::Whole => bytes.push(b'w'),
+            Part::Element(id) => {
+                bytes.push(b'e');
+                text(&mut bytes, id);
             }
-            Body::Tombstone => text(b"t"),
+        }
+        let expires_at = cell.expires_at.map_or(u64::MAX, |time| time.0);
+        for number in [cell.dot.origin.incarnation, cell.dot.seq, cell.hlc.as_u64(), cell.created_at.0, expires_at] {
+            bytes.extend_from_slice(&number.to_le_bytes());
+        }
+        match &cell.body {
+            Body::Value(json) => {
+                bytes.push(b'v');
+                text(&mut bytes, json);
+            }
+            Body::Count { added, taken } => {
+                bytes.push(b'c');
+                bytes.extend_from_slice(&added.to_le_bytes());
+                bytes.extend_from_slice(&taken.to_le_bytes());
+            }
+            Body::Tombstone => bytes.push(b't'),
         }
     }
     let mut short = [0; 16];

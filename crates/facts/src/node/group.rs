@@ -31,6 +31,16 @@ pub(super) struct Asking {
 }
 
 impl Group {
+    /// With room for so many.
+    pub(super) fn of(requests: usize) -> Group {
+        Group {
+            writes: Vec::with_capacity(requests),
+            asking: Vec::with_capacity(requests),
+            keys: HashSet::with_capacity_and_hasher(requests, ahash::RandomState::default()),
+            bytes: 0,
+        }
+    }
+
     /// Gives back what does not go with the others.
     pub(super) fn take(&mut self, command: Command) -> Option<Command> {
         let (writes, bytes) = match &command {

@@ -43,11 +43,30 @@ impl Work {
     }
 }
 
+/// What came of the entries of work.
+#[derive(Debug)]
+pub enum Outcomes {
+    /// All were written, as this version.
+    All(Hlc),
+    /// The new versions, or why an entry was not written, in the order of the work.
+    Each(Vec<Result<Hlc, Refused<StoreError>>>),
+}
+
+impl Outcomes {
+    /// One for each entry of the work, if there are no more of these.
+    pub fn each(self) -> impl Iterator<Item = Result<Hlc, Refused<StoreError>>> {
+        let (all, each) = match self {
+            Outcomes::All(version) => (Some(version), Vec::new()),
+            Outcomes::Each(each) => (None, each),
+        };
+        each.into_iter().chain(all.into_iter().flat_map(|version| std::iter::repeat_with(move || Ok(version))))
+    }
+}
+
 /// What came of it.
 #[derive(Debug)]
 pub struct Applied {
-    /// The new versions, or why an entry was not written, in the order of the work.
-    pub outcomes: Vec<Result<Hlc, Refused<StoreError>>>,
+    pub outcomes: Outcomes,
     /// By readers after whom all that was written shows; `None` when nothing was. Requests of one commit share it.
     pub seen: Option<Arc<Seen>>,
     /// Of [`Work::Count`], the number afterwards.

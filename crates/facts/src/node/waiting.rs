@@ -5,10 +5,24 @@ use std::{collections::VecDeque, time::Instant};
 
 use parking_lot::Mutex;
 
-use super::job::NodeError;
+use super::job::{Acknowledge, Applied, NodeError};
 use crate::replica::CommitNumber;
 
-pub(super) type Tell = Box<dyn FnOnce(Result<(), NodeError>) + Send>;
+/// Who waits.
+pub(super) enum Tell {
+    /// A client, with what came of its request.
+    Write(Applied, Acknowledge),
+    Other(Box<dyn FnOnce(Result<(), NodeError>) + Send>),
+}
+
+impl Tell {
+    pub(super) fn tell(self, outcome: Result<(), NodeError>) {
+        match self {
+            Tell::Write(applied, done) => done(outcome.map(|()| applied)),
+            Tell::Other(tell) => tell(outcome),
+        }
+    }
+}
 
 struct Waiting {
     commit: CommitNumber,
@@ -36,7 +50,7 @@ impl WaitingRoom {
             return inside.waiting.push_back(Waiting { commit, deadline, tell });
         }
         drop(inside);
-        tell(Ok(()));
+        tell.tell(Ok(()));
     }
 
     /// All commits up to this one are durable.
@@ -46,7 +60,7 @@ impl WaitingRoom {
         let count = inside.waiting.partition_point(|waiting| waiting.commit <= commit);
         let told: Vec<Waiting> = inside.waiting.drain(..count).collect();
         drop(inside);
-        told.into_iter().for_each(|waiting| (waiting.tell)(Ok(())));
+        told.into_iter().for_each(|waiting| waiting.tell.tell(Ok(())));
     }
 
     /// Tells those whose time is over.
@@ -55,13 +69,13 @@ impl WaitingRoom {
         let count = inside.waiting.iter().take_while(|waiting| waiting.deadline <= at).count();
         let told: Vec<Waiting> = inside.waiting.drain(..count).collect();
         drop(inside);
-        told.into_iter().for_each(|waiting| (waiting.tell)(Err(NodeError::TimedOut)));
+        told.into_iter().for_each(|waiting| waiting.tell.tell(Err(NodeError::TimedOut)));
     }
 
     /// Tells all who are left.
     pub(super) fn refuse(&self, error: impl Fn() -> NodeError) {
         let told = std::mem::take(&mut self.0.lock().waiting);
-        told.into_iter().for_each(|waiting| (waiting.tell)(Err(error())));
+        told.into_iter().for_each(|waiting| waiting.tell.tell(Err(error())));
     }
 }
 
@@ -80,7 +94,7 @@ mod tests {
             let tell = move |outcome: Result<(), NodeError>| {
                 let _ = told.send((commit, outcome.map_err(|error| error.to_string())));
             };
-            room.enter(CommitNumber(commit), now + Duration::from_secs(seconds), Box::new(tell));
+            room.enter(CommitNumber(commit), now + Duration::from_secs(seconds), Tell::Other(Box::new(tell)));
         };
         let check = |expected: &[(u64, Result<(), NodeError>)]| {
             let said = |(commit, outcome): &(u64, Result<(), NodeError>)| {

@@ -12,10 +12,11 @@ use super::{
     exchange::{Exchange, Replicating},
     group::{Asking, Group},
     hub::Hub,
-    job::{Acknowledge, Applied, Begin, CatchingUp, CaughtUp, Command, Job, NodeError, Work},
+    job::{Acknowledge, Applied, Begin, CatchingUp, CaughtUp, Command, Job, NodeError, Outcomes, Work},
     mailbox::{Delivered, Persisted},
     now,
     plane::PeerMessage,
+    waiting::Tell,
 };
 use crate::{
     clock::Millis,
@@ -119,7 +120,7 @@ impl Writer {
             for delivered in taken.messages {
                 self.receive(now, delivered);
             }
-            let mut group = Group::default();
+            let mut group = Group::of(taken.commands.len());
             for command in taken.commands {
                 if let Some(command) = group.take(command) {
                     self.write_group(now, std::mem::take(&mut group));
@@ -258,8 +259,8 @@ impl Writer {
             let Some((writes, others)) = rest.split_at_checked(count) else { return };
             rest = others;
             let outcome = match &together {
-                Some((seen, written)) => Ok(applied(written, count, Arc::clone(seen))),
-                None => self.replica.write(now, writes).map(|written| applied(&written, count, seen_by(&written))),
+                Some((seen, written)) => Ok(applied(written, Arc::clone(seen))),
+                None => self.replica.write(now, writes).map(|written| applied(&written, seen_by(&written))),
             };
             self.acknowledge(outcome, ack, deadline, done);
         }
@@ -273,9 +274,7 @@ impl Writer {
             return done(Err(error));
         }
         let outcome = match &work {
-            Work::All(writes) => {
-                self.replica.write(now, writes).map(|written| applied(&written, writes.len(), seen_by(&written)))
-            }
+            Work::All(writes) => self.replica.write(now, writes).map(|written| applied(&written, seen_by(&written))),
             Work::Each(writes) => self.write_each(now, writes),
             Work::Count(write) => self.count(now, write),
         };
@@ -291,8 +290,7 @@ impl Writer {
     ) {
         match outcome {
             Ok((applied, commit)) if ack == Ack::Durable => {
-                let tell = move |outcome: Result<(), NodeError>| done(outcome.map(|()| applied));
-                self.when_durable_until(commit, deadline, tell);
+                self.when_durable_until(commit, deadline, Tell::Write(applied, done));
             }
             Ok((applied, _)) => {
                 let seq = applied.seen.as_ref().map(|seen| seen.cursor.applied.get(self.replica.origin()));
@@ -314,26 +312,26 @@ impl Writer {
         writes: &[WriteFact],
     ) -> Result<(Applied, CommitNumber), Refused<StoreError>> {
         match self.replica.write(now, writes) {
-            Ok(written) => return Ok(applied(&written, writes.len(), seen_by(&written))),
+            Ok(written) => return Ok(applied(&written, seen_by(&written))),
             Err(
                 refused @ (Refused::TooMany { .. } | Refused::Incomplete | Refused::Storage(_) | Refused::Poisoned),
             ) => return Err(refused),
             Err(_) => {}
         }
-        let mut applied = Applied { outcomes: Vec::with_capacity(writes.len()), seen: None, count: None };
+        let (mut outcomes, mut seen) = (Vec::with_capacity(writes.len()), None);
         for write in writes {
             let outcome = self.replica.write(now, std::slice::from_ref(write));
-            applied.outcomes.push(outcome.map(|written| {
-                applied.seen = Some(seen_by(&written));
+            outcomes.push(outcome.map(|written| {
+                seen = Some(seen_by(&written));
                 written.version
             }));
         }
-        Ok((applied, self.replica.last_commit()))
+        Ok((Applied { outcomes: Outcomes::Each(outcomes), seen, count: None }, self.replica.last_commit()))
     }
 
     fn count(&mut self, now: Millis, write: &WriteFact) -> Result<(Applied, CommitNumber), Refused<StoreError>> {
         let written = self.replica.write(now, std::slice::from_ref(write))?;
-        let (mut applied, commit) = applied(&written, 1, seen_by(&written));
+        let (mut applied, commit) = applied(&written, seen_by(&written));
         // It was written: what it came to is read where it was cached a moment ago.
         applied.count = self.value(now, &write.key);
         Ok((applied, commit))
@@ -392,19 +390,14 @@ impl Writer {
     }
 
     fn when_durable(&mut self, commit: CommitNumber, tell: impl FnOnce(Result<(), NodeError>) + Send + 'static) {
-        self.when_durable_until(commit, Instant::now() + self.shared.request_timeout, tell);
+        self.when_durable_until(commit, Instant::now() + self.shared.request_timeout, Tell::Other(Box::new(tell)));
     }
 
-    fn when_durable_until(
-        &mut self,
-        commit: CommitNumber,
-        deadline: Instant,
-        tell: impl FnOnce(Result<(), NodeError>) + Send + 'static,
-    ) {
+    fn when_durable_until(&mut self, commit: CommitNumber, deadline: Instant, tell: Tell) {
         if self.replica.is_poisoned() {
-            return tell(Err(NodeError::Failed { reason: self.reason() }));
+            return tell.tell(Err(NodeError::Failed { reason: self.reason() }));
         }
-        self.shared.waiting.enter(commit, deadline, Box::new(tell));
+        self.shared.waiting.enter(commit, deadline, tell);
     }
 
     /// Whether the disk is busy with commits.
@@ -490,9 +483,8 @@ impl Writer {
     }
 }
 
-fn applied(written: &Written, entries: usize, seen: Arc<Seen>) -> (Applied, CommitNumber) {
-    let outcomes = std::iter::repeat_with(|| Ok(written.version)).take(entries).collect();
-    (Applied { outcomes, seen: Some(seen), count: None }, written.commit)
+fn applied(written: &Written, seen: Arc<Seen>) -> (Applied, CommitNumber) {
+    (Applied { outcomes: Outcomes::All(written.version), seen: Some(seen), count: None }, written.commit)
 }
 
 /// By readers who are told of the write.

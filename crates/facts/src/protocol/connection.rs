@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::{
     encoding::Encoding,
     error::ProtocolError,
-    frame::{Frame, FrameEncoding, FrameParser},
+    frame::{FrameEncoding, FrameParser, FrameView},
     head::{self, Asks, Head, Listener, Post, RefusedHead, Shorthand},
     limits::HEAD_BYTES_MAX,
     reply::{Answer, Answers, Hello},
@@ -30,7 +30,7 @@ pub enum Step {
 /// How a message is answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Route {
-    /// In a frame.
+    /// In a frame; `id`: of an answer to many requests.
     Frame { encoding: Encoding, id: Option<String> },
     /// As the response to a POST.
     Post { encoding: Encoding, is_kept_alive: bool },
@@ -267,7 +267,10 @@ impl Frames {
             return Ok(Some(Step::Message(Message::One(Ok(Call { id: Id::Null, request })), route)));
         }
         let frame = match self.remaining {
-            None => self.parser.next(input)?,
+            None => match self.parser.next_whole(input) {
+                Some(frame) => return Ok(Some(self.message(frame))),
+                None => self.parser.next(input)?,
+            },
             Some(remaining) => {
                 let whole = *input;
                 let mut body = whole.get(..remaining).unwrap_or(whole);
@@ -279,10 +282,10 @@ impl Frames {
                 if frame.is_none() && remaining == taken { self.parser.finish()? } else { frame }
             }
         };
-        Ok(frame.map(|frame| self.message(&frame)))
+        Ok(frame.map(|frame| self.message(frame.view())))
     }
 
-    fn message(&self, frame: &Frame) -> Step {
+    fn message(&self, frame: FrameView<'_>) -> Step {
         let mut message = read_frame(&self.surface, frame);
         if let Message::One(Ok(Call { request: Request::Subscribe(subscribe), .. })) = &mut message {
             subscribe.after = subscribe.after.take().or_else(|| self.after.clone());
@@ -291,6 +294,11 @@ impl Frames {
             FrameEncoding::Known(encoding) => encoding,
             FrameEncoding::Unknown => Encoding::Json,
         };
-        Step::Message(message, Route::Frame { encoding, id: frame.id.clone() })
+        // The answer to one request has the request's own.
+        let id = match &message {
+            Message::One(_) => None,
+            Message::Many(_) => frame.id.map(str::to_owned),
+        };
+        Step::Message(message, Route::Frame { encoding, id })
     }
 }

@@ -26,6 +26,21 @@ pub struct Frame {
     pub is_spread: bool,
 }
 
+/// A frame, not kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct FrameView<'a> {
+    pub(super) id: Option<&'a str>,
+    pub(super) data: &'a [u8],
+    pub(super) encoding: FrameEncoding,
+    pub(super) is_spread: bool,
+}
+
+impl Frame {
+    pub(super) fn view(&self) -> FrameView<'_> {
+        FrameView { id: self.id.as_deref(), data: &self.data, encoding: self.encoding, is_spread: self.is_spread }
+    }
+}
+
 /// What a frame's field `data-encoding` says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FrameEncoding {
@@ -108,6 +123,34 @@ impl FrameParser {
                 return Ok(Some(frame));
             }
         }
+    }
+
+    /// A frame that is whole in `input` and written as most are, without a copy; `None`: it is for [`next`](FrameParser::next),
+    /// which finds the same frame.
+    pub(super) fn next_whole<'a>(&mut self, input: &mut &'a [u8]) -> Option<FrameView<'a>> {
+        let is_between = self.line.is_empty() && self.size == 0 && !self.has_data;
+        if !is_between || self.after_cr || self.is_broken {
+            return None;
+        }
+        let (mut rest, mut id, mut data) = (*input, None, None);
+        loop {
+            let (line, after) = rest.split_at_checked(memchr2(b'\n', b'\r', rest)?)?;
+            rest = after.strip_prefix(b"\n")?;
+            if line.is_empty() {
+                break;
+            }
+            if let Some(value) = line.strip_prefix(b"data: ") {
+                data.replace(value).is_none().then_some(())?;
+            } else if let Some(value) = line.strip_prefix(b"id: ").filter(|value| !value.contains(&0)) {
+                id.replace(std::str::from_utf8(value).ok()?).is_none().then_some(())?;
+            } else if !line.starts_with(b"event: ") {
+                return None;
+            }
+        }
+        let data = data.filter(|_| input.len() - rest.len() <= self.bytes_max)?;
+        *input = rest;
+        self.is_first_line = false;
+        Some(FrameView { id, data, encoding: FrameEncoding::default(), is_spread: false })
     }
 
     /// The frame that has begun, when no more bytes come and the last empty line was left out.
@@ -234,25 +277,56 @@ pub fn write_frame(
     data: &str,
 ) -> Result<(), ProtocolError> {
     let data = encoding.frame_from_json(data)?;
-    if data.as_bytes().contains(&b'\n') || data.as_bytes().contains(&b'\r') {
+    write_whole(out, event, id, encoding, |out| out.extend_from_slice(data.as_bytes()))
+}
+
+/// Appends a frame whose data is written in its place, as JSON.
+///
+/// # Errors
+/// [`ProtocolError::Internal`]: it was more than a line.
+pub(super) fn write_json_frame(
+    out: &mut Vec<u8>,
+    event: &str,
+    id: Option<&str>,
+    write: impl FnOnce(&mut Vec<u8>),
+) -> Result<(), ProtocolError> {
+    write_whole(out, event, id, Encoding::Json, write)
+}
+
+/// Or nothing of it.
+fn write_whole(
+    out: &mut Vec<u8>,
+    event: &str,
+    id: Option<&str>,
+    encoding: Encoding,
+    write: impl FnOnce(&mut Vec<u8>),
+) -> Result<(), ProtocolError> {
+    let begin = out.len();
+    write_fields(out, event, id, encoding);
+    out.extend_from_slice(b"data: ");
+    let data = out.len();
+    write(out);
+    if memchr2(b'\n', b'\r', out.get(data..).unwrap_or_default()).is_some() {
+        out.truncate(begin);
         return Err(ProtocolError::Internal);
     }
-    let mut field = |name: &str, value: &str| {
-        out.extend_from_slice(name.as_bytes());
-        out.extend_from_slice(b": ");
+    out.extend_from_slice(b"\n\n");
+    Ok(())
+}
+
+fn write_fields(out: &mut Vec<u8>, event: &str, id: Option<&str>, encoding: Encoding) {
+    let mut field = |name: &[u8], value: &str| {
+        out.extend_from_slice(name);
         out.extend_from_slice(value.as_bytes());
         out.push(b'\n');
     };
-    field("event", event);
-    if let Some(id) = id.filter(|id| !id.contains(['\n', '\r', '\0'])) {
-        field("id", id);
+    field(b"event: ", event);
+    if let Some(id) = id.filter(|id| !id.bytes().any(|byte| matches!(byte, b'\n' | b'\r' | b'\0'))) {
+        field(b"id: ", id);
     }
     if encoding != Encoding::Json {
-        field("data-encoding", encoding.name());
+        field(b"data-encoding: ", encoding.name());
     }
-    field("data", &data);
-    out.push(b'\n');
-    Ok(())
 }
 
 #[cfg(test)]

@@ -7,7 +7,6 @@ use serde::{
     Deserializer,
     de::{DeserializeSeed, Error, MapAccess, SeqAccess, Visitor},
 };
-use serde_json::value::RawValue;
 
 use super::{error::ProtocolError, limits::DEPTH_MAX, params::first_twice};
 
@@ -75,68 +74,6 @@ pub(crate) fn without_comments(text: &str) -> Cow<'_, str> {
         plain.push(character);
     }
     Cow::Owned(plain)
-}
-
-/// Names in a text, and objects around each other, up to which it is looked at whether they are the same.
-const NAMES_MAX: usize = 32;
-const OBJECTS_MAX: usize = 8;
-
-/// Whether JSON is, as most of it, written as [`compact`] would write it. `false`: it may be or not.
-pub(crate) fn is_compact(json: &RawValue) -> bool {
-    looks_compact(json.get().as_bytes()).is_some()
-}
-
-/// Of text that is JSON. `None`: it has spaces, escapes, numbers that can be written in several ways, or too much.
-fn looks_compact(text: &[u8]) -> Option<()> {
-    let (mut names, mut named): ([&[u8]; NAMES_MAX], usize) = ([b""; NAMES_MAX], 0);
-    // Of each object or array around, how many names there were before; `None` for an array.
-    let (mut around, mut depth): ([Option<usize>; OBJECTS_MAX], usize) = ([None; OBJECTS_MAX], 0);
-    let (mut rest, mut is_name) = (text, false);
-    while let Some((byte, after)) = rest.split_first() {
-        rest = match byte {
-            b'"' => {
-                let end = memchr2(b'"', b'\\', after).filter(|end| after.get(*end) == Some(&b'"'))?;
-                let (string, after) = after.split_at_checked(end)?;
-                if std::mem::take(&mut is_name) {
-                    let before = around.get(depth.checked_sub(1)?).copied().flatten()?;
-                    if names.get(before..named)?.contains(&string) {
-                        return None;
-                    }
-                    *names.get_mut(named)? = string;
-                    named += 1;
-                }
-                after.get(1..)?
-            }
-            b'{' | b'[' => {
-                is_name = *byte == b'{' && after.first() != Some(&b'}');
-                *around.get_mut(depth)? = (*byte == b'{').then_some(named);
-                depth += 1;
-                after
-            }
-            b'}' | b']' => {
-                depth = depth.checked_sub(1)?;
-                named = around.get(depth).copied().flatten().unwrap_or(named);
-                after
-            }
-            b',' => {
-                is_name = depth.checked_sub(1).and_then(|at| around.get(at).copied().flatten()).is_some();
-                after
-            }
-            b'-' | b'0'..=b'9' => behind_integer(rest)?,
-            b':' | b'a'..=b'z' => after,
-            _ => return None,
-        };
-    }
-    Some(())
-}
-
-/// What follows a whole number that can be written in one way, and that all readers keep.
-fn behind_integer(text: &[u8]) -> Option<&[u8]> {
-    let digits = text.strip_prefix(b"-").unwrap_or(text);
-    let count = digits.iter().take_while(|byte| byte.is_ascii_digit()).count();
-    let (number, rest) = digits.split_at_checked(count)?;
-    let is_plain = count <= 15 && (number != b"0" || digits.len() == text.len());
-    (is_plain && !matches!(rest.first(), Some(b'.' | b'e' | b'E'))).then_some(rest)
 }
 
 /// Writes whatever `from` has as JSON without spaces.
@@ -281,9 +218,6 @@ impl Visitor<'_> for Name<'_> {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-    use proptest::prelude::*;
-    use serde_json::Value;
-
     use super::*;
 
     #[test]
@@ -299,76 +233,6 @@ mod tests {
         check("18446744073709551615", "18446744073709551615");
         check("1e2", "100.0");
         check(r#"{"b":1,"a":2}"#, r#"{"b":1,"a":2}"#);
-    }
-
-    fn is_compact(text: &str) -> bool {
-        super::is_compact(serde_json::from_str(text).unwrap())
-    }
-
-    #[test]
-    fn most_values_are_seen_to_be_compact() {
-        let check = |text: &str, expected: bool| assert_eq!(is_compact(text), expected, "{text}");
-        for text in [
-            "{}",
-            "[]",
-            "[{}]",
-            "true",
-            "null",
-            "0",
-            "-7",
-            "123456789012345",
-            r#""ä b""#,
-            r#"[[1,"a"],["a",false]]"#,
-            r#"{"a":"a","b":{"a":[{"a":1},{"a":2}]},"c":[]}"#,
-        ] {
-            check(text, true);
-        }
-        for text in [
-            "[1, 2]",
-            "-0",
-            "1.0",
-            "1e3",
-            "1234567890123456",
-            r#""\n""#,
-            r#"{"a":{"b":1},"b":"{\u007b"}"#,
-            r#"{"a":1,"a":2}"#,
-            r#"{"x":[{"a":1,"b":[],"a":2}]}"#,
-            &format!("{}{}", "[".repeat(OBJECTS_MAX + 1), "]".repeat(OBJECTS_MAX + 1)),
-        ] {
-            check(text, false);
-        }
-    }
-
-    proptest! {
-        /// Of few letters, so that names come twice and strings have what JSON is made of.
-        #[test]
-        fn what_is_seen_to_be_compact_is_what_would_be_written(text in r#"[\[\]{}:,"\\ 0-19.eE\-ntrue]{0,24}"#, values in prop::collection::vec(value(), 3)) {
-            let texts = values.iter().map(ToString::to_string).chain([text]);
-            for text in texts.filter(|text| serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok()) {
-                let text = text.trim();
-                if is_compact(text) {
-                    let written = compact(&mut serde_json::Deserializer::from_str(text));
-                    prop_assert_eq!(written.map_err(|error| error.to_string()), Ok(text.to_owned()));
-                }
-            }
-        }
-    }
-
-    fn value() -> impl Strategy<Value = Value> {
-        let leaf = prop_oneof![
-            Just(Value::Null),
-            any::<bool>().prop_map(Value::from),
-            any::<i64>().prop_map(Value::from),
-            (-9..9_i64).prop_map(Value::from),
-            any::<f64>().prop_map(Value::from),
-            "[ab{}\\[\"\\\\,: ä]{0,4}".prop_map(Value::from),
-        ];
-        leaf.prop_recursive(5, 40, 4, |inner| {
-            prop_oneof![
-                prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
-                prop::collection::vec(("[ab]{0,2}", inner), 0..4).prop_map(|members| members.into_iter().collect()),
-            ]
-        })
     }
 
     #[test]

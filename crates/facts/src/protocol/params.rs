@@ -8,14 +8,18 @@ use serde::{
 };
 use serde_json::value::RawValue;
 
-use super::error::ProtocolError;
+use super::{
+    error::ProtocolError,
+    quick,
+    raw::{Members, Raw},
+};
 
 /// The members of an object. `null` counts as absent, except where any value may stand.
 #[derive(Debug)]
 pub(crate) struct Params<'a> {
     /// Where the object is in the parameters: empty, or such as `entries[3].`.
     path: String,
-    members: Vec<(Cow<'a, str>, &'a RawValue)>,
+    members: Members<'a>,
 }
 
 impl<'a> Params<'a> {
@@ -44,7 +48,7 @@ impl<'a> Params<'a> {
     }
 
     /// Whatever stands there, also `null`.
-    pub(crate) fn raw(&mut self, name: &str) -> Option<&'a RawValue> {
+    pub(crate) fn raw(&mut self, name: &str) -> Option<Raw<'a>> {
         let at = self.members.iter().position(|(other, _)| other == name)?;
         Some(self.members.swap_remove(at).1)
     }
@@ -52,9 +56,9 @@ impl<'a> Params<'a> {
     pub(crate) fn optional<T>(
         &mut self,
         name: &str,
-        read: impl FnOnce(&'a RawValue) -> Result<T, String>,
+        read: impl FnOnce(Raw<'a>) -> Result<T, String>,
     ) -> Result<Option<T>, ProtocolError> {
-        match self.raw(name).filter(|raw| raw.get() != "null") {
+        match self.raw(name).filter(|raw| !raw.is_null()) {
             Some(raw) => read(raw).map(Some).map_err(|detail| ProtocolError::field(self.field(name), detail)),
             None => Ok(None),
         }
@@ -63,13 +67,13 @@ impl<'a> Params<'a> {
     pub(crate) fn required<T>(
         &mut self,
         name: &str,
-        read: impl FnOnce(&'a RawValue) -> Result<T, String>,
+        read: impl FnOnce(Raw<'a>) -> Result<T, String>,
     ) -> Result<T, ProtocolError> {
         self.optional(name, read)?.ok_or_else(|| ProtocolError::field(self.field(name), "is missing"))
     }
 
     pub(crate) fn flag(&mut self, name: &str) -> Result<bool, ProtocolError> {
-        let read = |raw: &RawValue| serde_json::from_str(raw.get()).map_err(|_| "must be true or false".to_owned());
+        let read = |raw: Raw<'_>| serde_json::from_str(raw.get()).map_err(|_| "must be true or false".to_owned());
         Ok(self.optional(name, read)?.unwrap_or(false))
     }
 
@@ -107,7 +111,7 @@ pub(crate) fn first_twice<T: Ord + Copy>(all: impl ExactSizeIterator<Item = T> +
 /// What stands where an object is to be, with the object's members unread.
 #[derive(Debug)]
 pub(crate) enum Given<'a> {
-    Object(Vec<(Cow<'a, str>, &'a RawValue)>),
+    Object(Members<'a>),
     Other,
 }
 
@@ -132,8 +136,8 @@ impl<'de> Visitor<'de> for GivenVisitor {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Given<'de>, A::Error> {
         let mut members = Vec::new();
-        while let Some((Name(name), value)) = map.next_entry()? {
-            members.push((name, value));
+        while let Some((Name(name), value)) = map.next_entry::<_, &'de RawValue>()? {
+            members.push((name, Raw::from(value)));
         }
         Ok(Given::Object(members))
     }
@@ -169,19 +173,28 @@ impl<'de> Visitor<'de> for GivenVisitor {
 }
 
 /// Without a copy where it has no escapes.
-pub(crate) fn text(raw: &RawValue) -> Result<Cow<'_, str>, String> {
+pub(crate) fn text(raw: Raw<'_>) -> Result<Cow<'_, str>, String> {
     let text = raw.get();
-    match text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).filter(|text| !text.contains('\\')) {
+    let inner = text.strip_prefix('"').and_then(|text| text.strip_suffix('"'));
+    match inner.filter(|inner| raw.is_compact() || !inner.contains('\\')) {
         Some(plain) => Ok(Cow::Borrowed(plain)),
         None => serde_json::from_str(text).map(Cow::Owned).map_err(|_| "must be text".to_owned()),
     }
 }
 
 /// A whole number that is not negative.
-pub(crate) fn number(raw: &RawValue) -> Result<u64, String> {
+pub(crate) fn number(raw: Raw<'_>) -> Result<u64, String> {
     serde_json::from_str(raw.get()).map_err(|_| "must be a whole number, not negative".to_owned())
 }
 
-pub(crate) fn list<'a, T: Deserialize<'a>>(raw: &'a RawValue) -> Result<Vec<T>, String> {
+pub(crate) fn list<'a, T: Deserialize<'a>>(raw: Raw<'a>) -> Result<Vec<T>, String> {
     serde_json::from_str(raw.get()).map_err(|_| "must be a list".to_owned())
+}
+
+/// Of objects, as it should be.
+pub(crate) fn objects(raw: Raw<'_>) -> Result<Vec<Given<'_>>, String> {
+    match quick::objects(raw.get()) {
+        Some(all) => Ok(all.into_iter().map(Given::Object).collect()),
+        None => list(raw),
+    }
 }

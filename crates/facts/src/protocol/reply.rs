@@ -8,7 +8,7 @@ use serde_json::{Value, value::RawValue};
 use super::{
     encoding::Encoding,
     error::ProtocolError,
-    frame::write_frame,
+    frame::{write_frame, write_json_frame},
     request::Cursor,
     rpc::{Id, Surface},
 };
@@ -294,9 +294,24 @@ impl Answers {
     /// The JSON text, in one line.
     #[must_use]
     pub fn to_json(&self) -> String {
-        match self {
-            Answers::One(answer) => json_of(answer),
-            Answers::Many(answers) => json_of(answers),
+        let mut out = Vec::new();
+        self.write_json(&mut out);
+        String::from_utf8(out).unwrap_or_default()
+    }
+
+    /// Appends it. JSON text cannot fail to be written: names are text and numbers finite.
+    fn write_json(&self, out: &mut Vec<u8>) {
+        let begin = out.len();
+        if plain::write(out, self).is_some() {
+            return;
+        }
+        out.truncate(begin);
+        let written = match self {
+            Answers::One(answer) => serde_json::to_writer(&mut *out, answer),
+            Answers::Many(answers) => serde_json::to_writer(&mut *out, answers),
+        };
+        if written.is_err() {
+            out.truncate(begin);
         }
     }
 
@@ -321,7 +336,10 @@ impl Answers {
             }
             Answers::Many(_) => ("result", frame_id.map(Cow::Borrowed)),
         };
-        write_frame(out, event, id.as_deref(), encoding, &self.to_json())
+        match encoding {
+            Encoding::Json => write_json_frame(out, event, id.as_deref(), |out| self.write_json(out)),
+            Encoding::MessagePack => write_frame(out, event, id.as_deref(), encoding, &self.to_json()),
+        }
     }
 }
 
@@ -330,5 +348,6 @@ pub(super) fn json_of(what: &impl Serialize) -> String {
     serde_json::to_string(what).unwrap_or_default()
 }
 
+mod plain;
 #[cfg(test)]
 mod tests;

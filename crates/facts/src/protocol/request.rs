@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 pub(crate) use self::facts::{checked_ack, checked_ttl, checked_version, value};
 use serde_json::{Map, Value};
+use smallvec::{SmallVec, smallvec};
 
 use super::{
     Id,
@@ -328,16 +329,16 @@ impl Request {
 
     /// The keys it names, in its order.
     #[must_use]
-    pub fn keys(&self) -> Vec<&FactKey> {
+    pub fn keys(&self) -> SmallVec<[&FactKey; 1]> {
         match self {
             Request::Put(Put { key, .. })
             | Request::Get { key }
             | Request::Delete(Delete { key, .. })
-            | Request::Incr(Incr { key, .. }) => vec![key],
+            | Request::Incr(Incr { key, .. }) => smallvec![key],
             Request::BatchPut(batch) => batch.entries.iter().map(|put| &put.key).collect(),
             Request::BatchGet { keys } => keys.iter().collect(),
             Request::Transaction(transaction) => transaction.operations.iter().map(Operation::key).collect(),
-            _ => Vec::new(),
+            _ => SmallVec::new(),
         }
     }
 

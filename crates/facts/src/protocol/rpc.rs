@@ -9,11 +9,13 @@ use serde_json::{Number, value::RawValue};
 use super::{
     encoding::Encoding,
     error::{Part, ProtocolError},
-    frame::{Frame, FrameEncoding},
+    frame::{FrameEncoding, FrameView},
     json,
     limits::{ID_BYTES_MAX, REQUESTS_MAX},
     method::{Method, Plane},
     params::{Given, shortened, text},
+    quick,
+    raw::Raw,
     request::Request,
 };
 
@@ -28,7 +30,7 @@ pub enum Id {
 }
 
 impl Id {
-    pub(crate) fn read(raw: &RawValue) -> Result<Id, String> {
+    pub(crate) fn read(raw: Raw<'_>) -> Result<Id, String> {
         let text = raw.get();
         if text == "null" {
             return Ok(Id::Null);
@@ -117,14 +119,13 @@ impl Surface {
 }
 
 /// Reads the message in a frame.
-#[must_use]
-pub fn read_frame(surface: &Surface, frame: &Frame) -> Message {
-    let id = match Id::of_frame(frame.id.as_deref()) {
+pub(super) fn read_frame(surface: &Surface, frame: FrameView<'_>) -> Message {
+    let id = match Id::of_frame(frame.id) {
         Ok(id) => id,
         Err(error) => return Message::One(Err(Refused { id: Id::Null, error })),
     };
     let text = match frame.encoding {
-        FrameEncoding::Known(encoding) => encoding.frame_to_json(&frame.data),
+        FrameEncoding::Known(encoding) => encoding.frame_to_json(frame.data),
         FrameEncoding::Unknown => {
             Err(ProtocolError::InvalidRequest("`data-encoding` must be `json` or `msgpack`".to_owned()))
         }
@@ -146,15 +147,18 @@ pub fn read_body(surface: &Surface, encoding: Encoding, body: &[u8]) -> Message 
 }
 
 fn read(surface: &Surface, text: &str, frame_id: Id) -> Message {
+    if let Some(envelope) = quick::envelope(text) {
+        return Message::One(read_one(surface, Envelope::from(envelope), frame_id));
+    }
     if let Err(error) = json::check_depth(text) {
         return Message::One(Err(Refused { id: frame_id, error }));
     }
     if !text.trim_start().starts_with('[') {
-        return Message::One(read_one(surface, text, frame_id));
+        return Message::One(read_general(surface, text, frame_id));
     }
     match elements(text) {
         // The frame's id cannot be that of each.
-        Ok(each) => Message::Many(each.into_iter().map(|raw| read_one(surface, raw.get(), Id::Null)).collect()),
+        Ok(each) => Message::Many(each.into_iter().map(|raw| read_general(surface, raw.get(), Id::Null)).collect()),
         Err(error) => Message::One(Err(Refused { id: frame_id, error })),
     }
 }
@@ -168,8 +172,15 @@ fn elements(text: &str) -> Result<Vec<&RawValue>, ProtocolError> {
     }
 }
 
-#[derive(Deserialize)]
 struct Envelope<'a> {
+    jsonrpc: Option<Raw<'a>>,
+    id: Option<Raw<'a>>,
+    method: Option<Raw<'a>>,
+    params: Option<Given<'a>>,
+}
+
+#[derive(Deserialize)]
+struct General<'a> {
     #[serde(borrow)]
     jsonrpc: Option<&'a RawValue>,
     #[serde(borrow)]
@@ -180,11 +191,26 @@ struct Envelope<'a> {
     params: Option<Given<'a>>,
 }
 
-fn read_one(surface: &Surface, text: &str, frame_id: Id) -> Result<Call, Refused> {
-    let envelope: Envelope<'_> = match envelope(text) {
-        Ok(envelope) => envelope,
-        Err(error) => return Err(Refused { id: frame_id, error }),
-    };
+impl<'a> From<General<'a>> for Envelope<'a> {
+    fn from(General { jsonrpc, id, method, params }: General<'a>) -> Envelope<'a> {
+        Envelope { jsonrpc: jsonrpc.map(Raw::from), id: id.map(Raw::from), method: method.map(Raw::from), params }
+    }
+}
+
+impl<'a> From<quick::Envelope<'a>> for Envelope<'a> {
+    fn from(quick::Envelope { jsonrpc, id, method, params }: quick::Envelope<'a>) -> Envelope<'a> {
+        Envelope { jsonrpc, id, method, params: params.map(Given::Object) }
+    }
+}
+
+fn read_general(surface: &Surface, text: &str, frame_id: Id) -> Result<Call, Refused> {
+    match envelope(text) {
+        Ok(envelope) => read_one(surface, envelope.into(), frame_id),
+        Err(error) => Err(Refused { id: frame_id, error }),
+    }
+}
+
+fn read_one(surface: &Surface, envelope: Envelope<'_>, frame_id: Id) -> Result<Call, Refused> {
     let id = match envelope.id.map(Id::read) {
         None | Some(Ok(Id::Null)) => frame_id,
         Some(Ok(id)) => id,
@@ -199,9 +225,9 @@ fn read_one(surface: &Surface, text: &str, frame_id: Id) -> Result<Call, Refused
     }
 }
 
-fn envelope(text: &str) -> Result<Envelope<'_>, ProtocolError> {
+fn envelope(text: &str) -> Result<General<'_>, ProtocolError> {
     let is_object = text.trim_start().starts_with('{');
-    let parsed: Result<Envelope<'_>, serde_json::Error> = serde_json::from_str(text);
+    let parsed: Result<General<'_>, serde_json::Error> = serde_json::from_str(text);
     match parsed {
         Ok(envelope) if is_object => Ok(envelope),
         Err(error) if !error.is_data() => Err(ProtocolError::Parse(error.to_string())),

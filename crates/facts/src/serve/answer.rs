@@ -2,12 +2,12 @@
 
 use super::{
     cursor,
-    plan::{Asked, Entry, Form},
+    plan::{Asked, Entries, Entry, Form},
 };
 use crate::{
     clock::Hlc,
     key::FactKey,
-    node::{Applied, NodeError},
+    node::{Applied, NodeError, Outcomes},
     protocol::{self, Count, Cursor, Deleted, IfVersion, Json, Outcome, Part, ProtocolError, Refusal, Reply, Written},
     replica::Refused,
     store::StoreError,
@@ -30,7 +30,7 @@ pub(super) fn reply(
     if asked.form == Form::Batch {
         return Ok(batch(asked.entries, outcomes, cursor));
     }
-    let (Some(entry), Some(outcome)) = (asked.entries.into_iter().next(), outcomes.into_iter().next()) else {
+    let (Some(entry), Some(outcome)) = (asked.entries.into_iter().next(), outcomes.each().next()) else {
         return Err(ProtocolError::Internal);
     };
     let version = outcome.map_err(|refused| refusal(refused, std::slice::from_ref(&entry)))?;
@@ -49,14 +49,15 @@ pub(super) fn reply(
 }
 
 /// The last entry that was written has the cursor, which covers those before it.
-fn batch(entries: Vec<Entry>, outcomes: Vec<Result<Hlc, Refused<StoreError>>>, mut cursor: Option<Cursor>) -> Reply {
+fn batch(entries: Entries, outcomes: Outcomes, cursor: Option<Cursor>) -> Reply {
     let mut results = Vec::with_capacity(entries.len());
-    let (mut applied, mut failed) = (0, 0);
-    for (entry, outcome) in entries.into_iter().zip(outcomes).rev() {
+    let (mut applied, mut failed, mut last) = (0, 0, None);
+    for (place, (entry, outcome)) in entries.into_iter().zip(outcomes.each()).enumerate() {
         results.push(match outcome {
             Ok(version) => {
                 applied += 1;
-                done(entry.key, entry.is_delete, version, cursor.take())
+                last = Some(place);
+                done(entry.key, entry.is_delete, version, None)
             }
             Err(refused) => {
                 failed += 1;
@@ -65,7 +66,11 @@ fn batch(entries: Vec<Entry>, outcomes: Vec<Result<Hlc, Refused<StoreError>>>, m
             }
         });
     }
-    results.reverse();
+    match last.and_then(|last| results.get_mut(last)) {
+        Some(Outcome::Written(written)) => written.cursor = cursor,
+        Some(Outcome::Deleted(deleted)) => deleted.cursor = cursor,
+        Some(Outcome::Failed { .. }) | None => {}
+    }
     Reply::Batch { results, applied, failed }
 }
 

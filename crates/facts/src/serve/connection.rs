@@ -2,10 +2,13 @@
 
 use std::{
     collections::HashMap,
+    future::poll_fn,
+    pin::pin,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
+    task::Poll,
     time::Duration,
 };
 
@@ -17,6 +20,7 @@ use tokio::{
 
 use super::{
     Peer, Serving, answer,
+    dozing::Dozing,
     lane::Told,
     outgoing::{Asking, Done, Gone, Outgoing, Outlet},
     output::Output,
@@ -52,6 +56,8 @@ const NEWS_MAX: usize = 4;
 
 /// Between looks whether those who listen still may.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// When nothing is due.
+const FAR: Duration = Duration::from_secs(86_400);
 
 pub(super) async fn run<S>(
     serving: &Arc<Serving>,
@@ -80,7 +86,7 @@ pub(super) async fn run<S>(
         connection: Connection::new(listener),
         peer,
         session: None,
-        outlet: outgoing,
+        outlet: Arc::<Outgoing<_>>::clone(&outgoing),
         told,
         news,
         is_stream,
@@ -90,12 +96,21 @@ pub(super) async fn run<S>(
         broken: Arc::new(Notify::new()),
         deadline: Some(Instant::now() + config.handshake_timeout),
     };
-    tokio::select! {
-        // So that answers to all that was read are sent together.
-        biased;
-        () = input.run(&mut reader) => {}
+    {
+        let mut reads = pin!(input.run(&mut reader));
+        let mut looks_after = Dozing::new(output.run());
+        let ended = poll_fn(|context| {
+            if reads.as_mut().poll(context).is_ready() {
+                return Poll::Ready(None);
+            }
+            // Answers to all that was read are sent together.
+            outgoing.send_pushed();
+            looks_after.poll(context).map(Some)
+        });
         // The client is gone: what it asked for is done, and answered to nobody.
-        Gone = output.run() => return,
+        if let Some(Gone) = ended.await {
+            return;
+        }
     }
     // The answers that are still to come have their part of the room until they are sent.
     let answered = async {
@@ -152,35 +167,42 @@ impl Input {
     async fn run<R: AsyncRead + Unpin>(mut self, mut reader: R) {
         let mut buffer = vec![0; INPUT_BYTES];
         let (mut stopping, broken) = (self.serving.is_stopping.subscribe(), Arc::clone(&self.broken));
-        let (stopped, broke) = (stopping.wait_for(|is_stopping| *is_stopping), broken.notified());
-        tokio::pin!(stopped, broke);
+        let mut ends = Dozing::new(async move {
+            tokio::select! {
+                _ = stopping.wait_for(|is_stopping| *is_stopping) => {}
+                () = broken.notified() => {}
+            }
+        });
         let mut look_at = Instant::now() + LOOK_EVERY;
-        let alarm = sleep_until(look_at);
-        tokio::pin!(alarm);
+        let (mut alarm, mut alarm_at) = (Dozing::new(sleep_until(look_at)), look_at);
         loop {
             // As a rule what is due moves away with every message. The alarm follows when it goes off.
             let due = self.due(look_at);
-            if let Some(due) = due.filter(|due| *due < alarm.deadline()) {
-                alarm.as_mut().reset(due);
+            if let Some(due) = due.filter(|due| *due < alarm_at) {
+                alarm_at = due;
+                alarm.changed().reset(due);
             }
             let read = tokio::select! {
-                read = reader.read(&mut buffer) => read.unwrap_or(0),
-                _ = &mut stopped => return,
-                () = &mut broke => return,
-                () = &mut alarm, if due.is_some() => {
-                    let now = Instant::now();
-                    if self.deadline.is_some_and(|deadline| deadline <= now) {
+                // What happens seldom comes first, so that nobody who sends without end keeps it from happening.
+                biased;
+                () = poll_fn(|context| ends.poll(context)) => return,
+                () = poll_fn(|context| alarm.poll(context)) => None,
+                read = reader.read(&mut buffer) => Some(read.unwrap_or(0)),
+            };
+            let Some(read) = read else {
+                let now = Instant::now();
+                if self.deadline.is_some_and(|deadline| deadline <= now) {
+                    return;
+                }
+                if !self.subscriptions.is_empty() && look_at <= now {
+                    if !self.may_listen() {
                         return;
                     }
-                    if !self.subscriptions.is_empty() && look_at <= now {
-                        if !self.may_listen() {
-                            return;
-                        }
-                        look_at = now + LOOK_EVERY;
-                    }
-                    alarm.as_mut().reset(self.due(look_at).unwrap_or(now + LOOK_EVERY));
-                    continue;
+                    look_at = now + LOOK_EVERY;
                 }
+                alarm_at = self.due(look_at).unwrap_or(now + FAR);
+                alarm.changed().reset(alarm_at);
+                continue;
             };
             let input = buffer.get(..read).unwrap_or_default();
             if read == 0 || self.take(input).await.is_err() {

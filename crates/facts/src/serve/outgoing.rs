@@ -136,6 +136,14 @@ impl<W: AsyncWrite + Unpin> Outgoing<W> {
         }
     }
 
+    /// Sends what was pushed, as far as the client takes it at once. Its task does the rest.
+    pub(super) fn send_pushed(&self) {
+        let mut inside = self.inside.lock();
+        if inside.is_unflushed {
+            inside.send();
+        }
+    }
+
     pub(super) fn poll_shutdown(&self, context: &mut Context<'_>) -> Poll<()> {
         Pin::new(&mut self.inside.lock().writer).poll_shutdown(context).map(|_| ())
     }

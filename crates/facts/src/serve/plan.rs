@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use smallvec::{SmallVec, smallvec};
+
 use crate::{
     causality::NodeId,
     key::FactKey,
@@ -59,8 +61,10 @@ pub(super) enum Plan {
 #[derive(Debug)]
 pub(super) struct Asked {
     pub(super) form: Form,
-    pub(super) entries: Vec<Entry>,
+    pub(super) entries: Entries,
 }
+
+pub(super) type Entries = SmallVec<[Entry; 1]>;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Form {
@@ -108,21 +112,21 @@ pub(super) fn plan(request: Request) -> Plan {
         Request::Query(query) => Plan::Query(query),
         Request::Subscribe(subscribe) => Plan::Subscribe(subscribe),
         Request::Unsubscribe { subscription } => Plan::Unsubscribe(subscription),
-        Request::Put(put) => write(put.ack, Form::One, Work::All, vec![of_put(put)]),
-        Request::Delete(delete) => write(delete.ack, Form::One, Work::All, vec![of_delete(delete)]),
+        Request::Put(put) => write_one(put.ack, of_put(put)),
+        Request::Delete(delete) => write_one(delete.ack, of_delete(delete)),
         Request::BatchPut(BatchPut { entries, atomic, ack }) => {
             let work = if atomic { Work::All } else { Work::Each };
-            write(ack, Form::Batch, work, entries.into_iter().map(of_put).collect())
+            write_many(ack, work, entries.into_iter().map(of_put))
         }
         Request::Transaction(Transaction { operations, ack }) => {
             let of = |operation| match operation {
                 Operation::Put(put) => of_put(put),
                 Operation::Delete(delete) => of_delete(delete),
             };
-            write(ack, Form::Batch, Work::All, operations.into_iter().map(of).collect())
+            write_many(ack, Work::All, operations.into_iter().map(of))
         }
         Request::Incr(Incr { key, by, ttl, ack }) => {
-            let entries = vec![Entry { key: key.clone(), is_delete: false, if_version: None }];
+            let entries = smallvec![Entry { key: key.clone(), is_delete: false, if_version: None }];
             let operation = replica::Operation::Increment { by, ttl_ms: ttl_ms(ttl) };
             let work = Work::Count(WriteFact { key, operation, precondition: None });
             Plan::Write { work, ack, asked: Asked { form: Form::Count, entries } }
@@ -146,9 +150,13 @@ pub(super) fn plan(request: Request) -> Plan {
     }
 }
 
-fn write(ack: Ack, form: Form, work: fn(Vec<WriteFact>) -> Work, each: Vec<(WriteFact, Entry)>) -> Plan {
-    let (writes, entries) = each.into_iter().unzip();
-    Plan::Write { work: work(writes), ack, asked: Asked { form, entries } }
+fn write_one(ack: Ack, (write, entry): (WriteFact, Entry)) -> Plan {
+    Plan::Write { work: Work::All(vec![write]), ack, asked: Asked { form: Form::One, entries: smallvec![entry] } }
+}
+
+fn write_many(ack: Ack, work: fn(Vec<WriteFact>) -> Work, each: impl Iterator<Item = (WriteFact, Entry)>) -> Plan {
+    let (writes, entries) = each.unzip();
+    Plan::Write { work: work(writes), ack, asked: Asked { form: Form::Batch, entries } }
 }
 
 fn of_put(put: Put) -> (WriteFact, Entry) {

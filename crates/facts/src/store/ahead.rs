@@ -110,11 +110,12 @@ impl Drop for Ahead {
 }
 
 fn run(looks: &Receiver<()>, log: &Mutex<Log>) {
+    let mut buffer = vec![0; PIECE_BYTES];
     while looks.recv().is_ok() {
         let mut until = None;
         loop {
             // Commits go on between pieces.
-            let made = log.lock().make_ready(&mut until);
+            let made = log.lock().make_ready(&mut until, &mut buffer);
             match made {
                 Ok(true) => {}
                 Ok(false) => break,
@@ -146,7 +147,7 @@ impl Log {
     }
 
     /// Makes the next piece ready. Whether something may be left to do. `until`: where this has to end, once that is known.
-    fn make_ready(&mut self, until: &mut Option<(u64, u64)>) -> io::Result<bool> {
+    fn make_ready(&mut self, until: &mut Option<(u64, u64)>, buffer: &mut [u8]) -> io::Result<bool> {
         self.find_newest()?;
         let Some(newest) = &mut self.newest else { return Ok(false) };
         let end = match *until {
@@ -154,7 +155,7 @@ impl Log {
             // Another file came, which is looked at the next time.
             Some(_) => return Ok(false),
             None => {
-                if !newest.find_used()? {
+                if !newest.find_used(buffer)? {
                     return Ok(true);
                 }
                 if newest.ready >= newest.used + AHEAD_BYTES / 2 {
@@ -165,7 +166,7 @@ impl Log {
                 end
             }
         };
-        if newest.ready >= end { Ok(false) } else { newest.make_piece() }
+        if newest.ready >= end { Ok(false) } else { newest.make_piece(buffer) }
     }
 
     fn find_newest(&mut self) -> io::Result<()> {
@@ -187,9 +188,8 @@ impl Log {
 impl Newest {
     /// Looks at the next piece. The engine writes one record after the other: what it has not reached yet begins with a page
     /// of zeros. Whether it was found.
-    fn find_used(&mut self) -> io::Result<bool> {
-        let mut piece = vec![0; PIECE_BYTES];
-        let count = self.read(&mut piece, self.used)?;
+    fn find_used(&mut self, piece: &mut [u8]) -> io::Result<bool> {
+        let count = self.read(piece, self.used)?;
         let pages = piece.get(..count).unwrap_or_default().chunks(PAGE_BYTES);
         let used = pages.take_while(|page| !is_zeros(page)).count() * PAGE_BYTES;
         self.used += used as u64;
@@ -197,14 +197,13 @@ impl Newest {
         Ok(used < count || count == 0)
     }
 
-    fn make_piece(&mut self) -> io::Result<bool> {
-        let mut piece = vec![0; PIECE_BYTES];
-        let count = self.read(&mut piece, self.ready)?;
+    fn make_piece(&mut self, piece: &mut [u8]) -> io::Result<bool> {
+        let count = self.read(piece, self.ready)?;
         if count == 0 {
             return Ok(false);
         }
         let piece = piece.get(..count).unwrap_or_default();
-        if piece.iter().all(|byte| *byte == 0) {
+        if piece.chunks(PAGE_BYTES).all(is_zeros) {
             self.file.write_all_at(piece, self.ready)?;
         } else {
             // The engine has come further than was thought.

@@ -70,7 +70,7 @@ fn entries_of_a_batch_fail_alone_and_those_of_a_transaction_together() {
     assert!(matches!(refused, NodeError::Refused(Refused::Conflict { .. })), "{refused}");
     assert_eq!(value(&node, "approvals.a"), None);
     let done = block(node.write(Work::Each(writes), Ack::Applied)).unwrap();
-    assert_eq!(done.outcomes.iter().map(Result::is_ok).collect::<Vec<_>>(), [true, false, true]);
+    assert_eq!(done.outcomes.each().map(|outcome| outcome.is_ok()).collect::<Vec<_>>(), [true, false, true]);
     assert_eq!(value(&node, "approvals.c").as_deref(), Some("3"));
     let increment = |by| WriteFact {
         key: key("rate_limits.alice"),

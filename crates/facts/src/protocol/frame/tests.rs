@@ -1,13 +1,66 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 use super::*;
 
-fn frames(mut input: &[u8]) -> Vec<Frame> {
-    let mut parser = FrameParser::default();
+fn frames(input: &[u8]) -> Vec<Frame> {
+    let (mut parser, mut rest) = (FrameParser::default(), input);
     let mut found = Vec::new();
-    while let Some(frame) = parser.next(&mut input).unwrap() {
+    while let Some(frame) = parser.next(&mut rest).unwrap() {
         found.push(frame);
     }
+    assert_eq!(frames_quickly(input), found);
     found
+}
+
+/// Those that are whole by themselves, the others as they come.
+fn frames_quickly(mut input: &[u8]) -> Vec<Frame> {
+    let mut parser = FrameParser::default();
+    let mut found = Vec::new();
+    loop {
+        let before = input;
+        if let Some(view) = parser.next_whole(&mut input) {
+            let text = before.get(..before.len() - input.len()).unwrap();
+            let whole = FrameParser::default().next(&mut &*text).unwrap().unwrap();
+            assert_eq!(whole.view(), view);
+            found.push(whole);
+            continue;
+        }
+        match parser.next(&mut input).unwrap() {
+            Some(frame) => found.push(frame),
+            None => return found,
+        }
+    }
+}
+
+#[test]
+fn most_frames_need_no_copy() {
+    let check = |input: &str, expected: bool| {
+        assert_eq!(FrameParser::default().next_whole(&mut input.as_bytes()).is_some(), expected, "{input:?}");
+        frames(input.as_bytes());
+    };
+    check("event: put\nid: 1\ndata: {}\n\n", true);
+    check("data: {}\n\nid: 2\n", true);
+    for input in [
+        "",
+        "data: {}\n",
+        "id: 1\n\n",
+        "data: a\ndata: b\n\n",
+        "id: 1\nid: 2\ndata: a\n\n",
+        "id: 1\0\ndata: a\n\n",
+        "data: a\r\n\r\n",
+        "data: a\n\r\n",
+        ": x\ndata: a\n\n",
+        "data: a\n{\n\n",
+        "\u{feff}data: a\n\n",
+        "data-encoding: msgpack\ndata: a\n\n",
+    ] {
+        check(input, false);
+    }
+    let large = format!("data: {}\n\n", "x".repeat(20));
+    let quick = |bytes_max: usize| FrameParser::new(bytes_max).next_whole(&mut large.as_bytes()).is_some();
+    assert!(
+        (27..40).all(|bytes_max| !quick(bytes_max) || FrameParser::new(bytes_max).next(&mut large.as_bytes()).is_ok())
+    );
+    assert!(!quick(26) && quick(28));
 }
 
 fn frame(event: &str, id: &str, data: &str) -> Frame {
@@ -113,5 +166,7 @@ fn frames_are_written_in_lines() {
         "{\"a\":1}",
         "event: result\nid: 1\ndata-encoding: msgpack\ndata: gaFhAQ==\n\n",
     );
-    assert_eq!(write_frame(&mut Vec::new(), "result", None, Encoding::Json, "{\n}"), Err(ProtocolError::Internal));
+    let mut out = b"before".to_vec();
+    assert_eq!(write_frame(&mut out, "result", None, Encoding::Json, "{\n}"), Err(ProtocolError::Internal));
+    assert_eq!(out, b"before", "nothing of it");
 }

@@ -1,4 +1,5 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
@@ -146,4 +147,53 @@ fn http_answers_have_their_shapes() {
         String::from_utf8(out).unwrap(),
         "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 50\r\n\r\n{\"jsonrpc\":\"2.0\",\"id\":null,\"result\":{\"pong\":true}}"
     );
+}
+
+proptest! {
+    #[test]
+    fn what_is_written_without_a_serializer_is_what_it_would_write(
+        id in prop_oneof![
+            Just(Id::Null),
+            any::<u64>().prop_map(|id| Id::Number(id.into())),
+            "[a-z0-9 \\n\"\\\\ü\u{7f}]{0,6}".prop_map(Id::Text),
+        ],
+        all in prop::collection::vec((any::<u32>(), any::<u64>(), prop::option::of("c:[ -~]{1,9}"), any::<bool>()), 0..4),
+        failed in any::<usize>(),
+    ) {
+        let results: Vec<Outcome> = all.into_iter().map(|(version, at, cursor, is_written)| {
+            let (version, updated_at) = (Hlc::from_u64(u64::from(version) + 1).unwrap(), Millis(at));
+            let cursor = cursor.and_then(|cursor| Cursor::new(&cursor).ok());
+            if is_written {
+                return Outcome::Written(Written { key: key(), version, updated_at, cursor });
+            }
+            Outcome::Deleted(Deleted { key: key(), version, tombstone: true, deleted_at: updated_at, cursor })
+        }).collect();
+        let one = results.iter().find_map(|outcome| if let Outcome::Written(one) = outcome { Some(one.clone()) } else { None });
+        let replies = one.map(Reply::Written).into_iter().chain([Reply::Batch { results, applied: failed / 2, failed }]);
+        for reply in replies {
+            let answer = Answer { id: id.clone(), outcome: Ok(reply) };
+            let expected = json_of(&answer);
+            let answers = Answers::One(answer);
+            let mut out = Vec::new();
+            if plain::write(&mut out, &answers).is_some() {
+                prop_assert_eq!(String::from_utf8(out).unwrap(), expected.clone());
+            }
+            prop_assert_eq!(answers.to_json(), expected);
+        }
+    }
+}
+
+#[test]
+fn most_answers_to_writes_need_no_serializer() {
+    let written = Written { key: key(), version: version(), updated_at: NOW, cursor: Cursor::new("c:n1:7").ok() };
+    let check = |id: Id, reply: Reply, expected: bool| {
+        let answers = Answers::One(Answer { id, outcome: Ok(reply) });
+        assert_eq!(plain::write(&mut Vec::new(), &answers).is_some(), expected, "{answers:?}");
+    };
+    check(Id::Text("a-1".to_owned()), Reply::Written(written.clone()), true);
+    check(Id::Number(7.into()), Reply::Written(written.clone()), true);
+    check(Id::Text("\"".to_owned()), Reply::Written(written.clone()), false);
+    let batch = vec![Outcome::Written(written.clone()), Outcome::Written(written)];
+    check(Id::Null, Reply::Batch { results: batch, applied: 2, failed: 0 }, true);
+    check(Id::Null, Reply::Pong { pong: true }, false);
 }

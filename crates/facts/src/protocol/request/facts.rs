@@ -12,19 +12,20 @@ use crate::{
         error::{Part, ProtocolError},
         json,
         limits::{BATCH_MAX, QUERY_LIMIT_DEFAULT, QUERY_LIMIT_MAX, TTL_SECONDS_MAX, VALUE_BYTES_MAX},
-        params::{Params, list, number, text},
+        params::{Given, Params, list, number, objects, text},
+        raw::Raw,
     },
 };
 
-pub(super) fn key(raw: &RawValue) -> Result<FactKey, String> {
+pub(super) fn key(raw: Raw<'_>) -> Result<FactKey, String> {
     FactKey::new(&text(raw)?).map_err(|error| error.to_string())
 }
 
-fn pattern(raw: &RawValue) -> Result<Pattern, String> {
+fn pattern(raw: Raw<'_>) -> Result<Pattern, String> {
     Pattern::new(&text(raw)?).map_err(|error| error.to_string())
 }
 
-pub(super) fn cursor(raw: &RawValue) -> Result<Cursor, String> {
+pub(super) fn cursor(raw: Raw<'_>) -> Result<Cursor, String> {
     Cursor::new(&text(raw)?).map_err(|error| error.to_string())
 }
 
@@ -36,7 +37,7 @@ pub(crate) fn checked_ttl(seconds: u64) -> Result<u64, String> {
     }
 }
 
-fn ttl(raw: &RawValue) -> Result<u64, String> {
+fn ttl(raw: Raw<'_>) -> Result<u64, String> {
     number(raw).map_err(|_| "must be a whole number of seconds greater than 0".to_owned()).and_then(checked_ttl)
 }
 
@@ -48,7 +49,7 @@ pub(crate) fn checked_version(version: u64) -> Result<IfVersion, String> {
     }
 }
 
-fn if_version(raw: &RawValue) -> Result<IfVersion, String> {
+fn if_version(raw: Raw<'_>) -> Result<IfVersion, String> {
     checked_version(number(raw)?)
 }
 
@@ -67,9 +68,9 @@ fn ack(params: &mut Params<'_>) -> Result<Ack, ProtocolError> {
 }
 
 /// The text of a value as it is kept, when the value was seen to be JSON.
-fn value_of(json: &RawValue) -> Result<JsonText, ProtocolError> {
+fn value_of(json: Raw<'_>) -> Result<JsonText, ProtocolError> {
     let text = json.get();
-    if text.len() <= VALUE_BYTES_MAX && json::is_compact(json) {
+    if text.len() <= VALUE_BYTES_MAX && json.is_compact() {
         return Ok(JsonText::written(text));
     }
     value(text)
@@ -117,7 +118,15 @@ impl Delete {
 
 /// A list with one element or more, not too many.
 pub(super) fn batch<'a, T: Deserialize<'a>>(params: &mut Params<'a>, name: &str) -> Result<Vec<T>, ProtocolError> {
-    let elements = params.required(name, list)?;
+    checked_batch(params.required(name, list)?, params, name)
+}
+
+/// As [`batch`], of objects.
+pub(super) fn batch_of_objects<'a>(params: &mut Params<'a>, name: &str) -> Result<Vec<Given<'a>>, ProtocolError> {
+    checked_batch(params.required(name, objects)?, params, name)
+}
+
+fn checked_batch<T>(elements: Vec<T>, params: &Params<'_>, name: &str) -> Result<Vec<T>, ProtocolError> {
     if elements.len() > BATCH_MAX {
         return Err(ProtocolError::TooLarge { what: Part::Batch, max: BATCH_MAX });
     }
@@ -141,7 +150,7 @@ fn refuse_twice<'a>(name: &str, keys: impl Iterator<Item = &'a FactKey>) -> Resu
 impl BatchPut {
     pub(super) fn read(params: &mut Params<'_>) -> Result<BatchPut, ProtocolError> {
         let (atomic, ack) = (params.flag("atomic")?, ack(params)?);
-        let elements = batch(params, "entries")?.into_iter().enumerate();
+        let elements = batch_of_objects(params, "entries")?.into_iter().enumerate();
         let entries = elements.map(|(index, given)| {
             let mut entry = Params::of_element(given, "entries", index)?;
             let put = Put { ack, ..Put::read(&mut entry)? };
@@ -156,7 +165,7 @@ impl BatchPut {
 impl Transaction {
     pub(super) fn read(params: &mut Params<'_>) -> Result<Transaction, ProtocolError> {
         let ack = ack(params)?;
-        let elements = batch(params, "operations")?.into_iter().enumerate();
+        let elements = batch_of_objects(params, "operations")?.into_iter().enumerate();
         let operations = elements.map(|(index, given)| {
             let mut entry = Params::of_element(given, "operations", index)?;
             let operation = match &*entry.required("op", text)? {
@@ -175,7 +184,9 @@ impl Transaction {
 /// A key may be asked for twice, and is answered twice.
 pub(super) fn keys(params: &mut Params<'_>) -> Result<Vec<FactKey>, ProtocolError> {
     let elements = batch(params, "keys")?.into_iter().enumerate();
-    let each = |(index, raw)| key(raw).map_err(|detail| ProtocolError::field(format!("keys[{index}]"), detail));
+    let each = |(index, raw): (usize, &RawValue)| {
+        key(raw.into()).map_err(|detail| ProtocolError::field(format!("keys[{index}]"), detail))
+    };
     elements.map(each).collect()
 }
 
@@ -208,7 +219,7 @@ impl Query {
 impl Incr {
     pub(super) fn read(params: &mut Params<'_>) -> Result<Incr, ProtocolError> {
         // An increment by nothing would be a read, which is granted apart.
-        let by = |raw: &RawValue| {
+        let by = |raw: Raw<'_>| {
             let by = serde_json::from_str(raw.get()).ok().filter(|by| *by != 0);
             by.ok_or_else(|| "must be a whole number of 64 bits, not 0".to_owned())
         };

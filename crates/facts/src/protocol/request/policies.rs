@@ -8,10 +8,11 @@ use crate::protocol::{
     json,
     limits::NAME_BYTES_MAX,
     params::{Params, number, text},
+    raw::Raw,
 };
 
 /// The name of something that is no fact: of one line, not too long.
-pub(super) fn name(raw: &RawValue) -> Result<String, String> {
+pub(super) fn name(raw: Raw<'_>) -> Result<String, String> {
     let name = text(raw)?;
     if name.len() > NAME_BYTES_MAX {
         return Err(format!("must be at most {NAME_BYTES_MAX} bytes"));
@@ -22,11 +23,11 @@ pub(super) fn name(raw: &RawValue) -> Result<String, String> {
     Ok(name.into_owned())
 }
 
-pub(super) fn node(raw: &RawValue) -> Result<NodeId, String> {
+pub(super) fn node(raw: Raw<'_>) -> Result<NodeId, String> {
     NodeId::new(&text(raw)?).map_err(|error| error.to_string())
 }
 
-pub(super) fn object(raw: &RawValue) -> Result<Map<String, Value>, String> {
+pub(super) fn object(raw: Raw<'_>) -> Result<Map<String, Value>, String> {
     // By way of the text without repeated names, which a map would silently keep the last of.
     let plain = json::compact(&mut serde_json::Deserializer::from_str(raw.get())).map_err(|error| error.to_string())?;
     serde_json::from_str(&plain).map_err(|_| "must be an object".to_owned())
@@ -35,7 +36,9 @@ pub(super) fn object(raw: &RawValue) -> Result<Map<String, Value>, String> {
 pub(super) fn names(params: &mut Params<'_>) -> Result<Vec<String>, ProtocolError> {
     let field = params.field("policies");
     let elements = facts::batch(params, "policies")?.into_iter().enumerate();
-    let each = |(index, raw)| name(raw).map_err(|detail| ProtocolError::field(format!("{field}[{index}]"), detail));
+    let each = |(index, raw): (usize, &RawValue)| {
+        name(raw.into()).map_err(|detail| ProtocolError::field(format!("{field}[{index}]"), detail))
+    };
     elements.map(each).collect()
 }
 
@@ -51,7 +54,7 @@ impl Evaluate {
 }
 
 pub(super) fn evaluations(params: &mut Params<'_>) -> Result<Vec<(Id, Evaluate)>, ProtocolError> {
-    let elements = facts::batch(params, "evaluations")?.into_iter().enumerate();
+    let elements = facts::batch_of_objects(params, "evaluations")?.into_iter().enumerate();
     let evaluations = elements.map(|(index, given)| {
         let mut entry = Params::of_element(given, "evaluations", index)?;
         let id = entry.optional("id", Id::read)?.unwrap_or_default();

@@ -36,12 +36,12 @@ fn put(key_text: &str, value: &str) -> Put {
 #[test]
 fn ids_come_from_either_and_json_counts() {
     let check = |member: &str, frame: Option<&str>, expected: Id| {
-        let frame = Frame {
+        let frame = crate::protocol::Frame {
             id: frame.map(str::to_owned),
             data: format!(r#"{{{member}"method":"ping"}}"#).into(),
-            ..Frame::default()
+            ..crate::protocol::Frame::default()
         };
-        match read_frame(&surface(Plane::Data), &frame) {
+        match read_frame(&surface(Plane::Data), frame.view()) {
             Message::One(Ok(call)) => assert_eq!(call.id, expected, "{member}"),
             other => panic!("{other:?}"),
         }
