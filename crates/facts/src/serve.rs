@@ -57,7 +57,7 @@ use crate::{
 /// How clients are served.
 #[derive(Debug, Clone)]
 pub struct ServeConfig {
-    /// Threads that serve connections: decisions and reads use as many processors.
+    /// Threads that serve connections: one half facts, the other decisions; one of each at least.
     pub lanes: usize,
     /// Most connections at once, of all listeners together.
     pub connections_max: usize,
@@ -198,7 +198,7 @@ impl Server {
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
-        let Some(lane) = self.0.lanes.next() else { return };
+        let Some(lane) = self.0.lanes.next(listener) else { return };
         let (server, told) = (self.clone(), lane.told.clone());
         let served = async move { server.serve_by(stream, listener, peer, told).await };
         let _ = lane.runtime.spawn(served).await;

@@ -16,7 +16,7 @@ use crate::{causality::NodeId, node::hub::ListenerId, replica::PersistMark, stor
 const MESSAGES_AT_ONCE: usize = 64;
 /// So many requests, or bytes of them, are worth a commit while the disk is busy with an earlier one. Fewer wait for it:
 /// they are acknowledged no sooner by a commit of their own, and it has its cost.
-const GATHERED_REQUESTS: usize = 16;
+const GATHERED_REQUESTS: usize = 32;
 const GATHERED_BYTES: usize = 16 << 10;
 /// What room is counted in.
 const ROOM_UNIT: usize = 1 << 10;
@@ -44,8 +44,8 @@ struct Inside {
     bytes: usize,
     /// Of the commands, those that wait for no disk.
     hasty: usize,
-    /// Whether the writer waits for more than one request.
-    gathers: bool,
+    /// How many requests are worth a commit.
+    enough: usize,
     /// Whether those who asked have no more to ask for at once.
     is_all: bool,
     messages: VecDeque<Delivered>,
@@ -61,7 +61,7 @@ impl Inside {
     /// Whether there is something for the writer.
     fn is_due(&self) -> bool {
         let is_much = self.commands.len() >= GATHERED_REQUESTS || self.bytes >= GATHERED_BYTES;
-        let is_awaited = self.is_all && (!self.gathers || self.hasty > 0);
+        let is_awaited = self.is_all && (self.commands.len() >= self.enough || self.hasty > 0);
         let has_commands = !self.commands.is_empty() && (is_awaited || is_much);
         let has_word = self.persisted.as_ref().is_some_and(|(_, outcome)| self.hears || outcome.is_err());
         has_commands || !self.messages.is_empty() || has_word || self.is_closed
@@ -131,11 +131,11 @@ impl Mailbox {
         command.refuse(error);
     }
 
-    /// `is_busy`: the disk goes on with another.
-    pub(super) fn end_persist(&self, persisted: Persisted, is_busy: bool) {
+    /// From now on so many requests are `enough`.
+    pub(super) fn end_persist(&self, persisted: Persisted, enough: usize) {
         let mut inside = self.inside.lock();
         inside.persisted = Some(persisted);
-        inside.gathers &= is_busy;
+        inside.enough = inside.enough.min(enough);
         let is_due = inside.is_due();
         drop(inside);
         if is_due {
@@ -176,11 +176,11 @@ impl Mailbox {
         self.inside.lock().commands.len()
     }
 
-    /// Waits until there is something or `until` comes, and takes up to `max` requests. `gathers`: while the disk is busy,
-    /// a few requests that wait for it are nothing yet. `hears`: the end of a persist is something.
-    pub(super) fn take(&self, until: Instant, max: usize, gathers: bool, hears: bool) -> Taken {
+    /// Waits until there is something or `until` comes, and takes up to `max` requests. Fewer than `enough` that wait for the
+    /// disk are nothing yet. `hears`: the end of a persist is something.
+    pub(super) fn take(&self, until: Instant, max: usize, enough: usize, hears: bool) -> Taken {
         let mut inside = self.inside.lock();
-        (inside.gathers, inside.hears) = (gathers && inside.persisted.is_none(), hears);
+        (inside.enough, inside.hears) = (if inside.persisted.is_none() { enough } else { 1 }, hears);
         while !inside.is_due() {
             if self.wake.wait_until(&mut inside, until).timed_out() {
                 break;
@@ -231,25 +231,28 @@ mod tests {
 
     #[test]
     fn while_the_disk_is_busy_few_who_wait_for_it_do_not_wake_the_writer() {
-        let check = |commands: Vec<Command>, bytes: usize, gathers: bool, expected: bool| {
+        let check = |commands: Vec<Command>, bytes: usize, enough: usize, expected: bool| {
             let mailbox = Mailbox::new(1_000, 1 << 20, 1 << 20);
-            mailbox.inside.lock().gathers = gathers;
+            mailbox.inside.lock().enough = enough;
             let count = commands.len();
             commands.into_iter().for_each(|command| mailbox.push(command, bytes, true));
-            assert_eq!(mailbox.inside.lock().is_due(), expected, "{count} of {bytes} bytes, gathers: {gathers}");
-            assert_eq!(mailbox.take(Instant::now(), usize::MAX, gathers, true).commands.len(), count);
+            assert_eq!(mailbox.inside.lock().is_due(), expected, "{count} of {bytes} bytes, enough: {enough}");
+            assert_eq!(mailbox.take(Instant::now(), usize::MAX, enough, true).commands.len(), count);
             let inside = mailbox.inside.lock();
             assert_eq!((inside.hasty, inside.bytes, inside.is_due()), (0, 0, false));
         };
         let durable = |count: usize| (0..count).map(|_| write(Ack::Durable)).collect::<Vec<_>>();
-        check(durable(1), 100, false, true);
-        check(durable(1), 100, true, false);
-        check(durable(GATHERED_REQUESTS - 1), 100, true, false);
-        check(durable(GATHERED_REQUESTS), 100, true, true);
-        check(durable(1), GATHERED_BYTES, true, true);
-        check(vec![write(Ack::Replicated(1))], 100, true, false);
-        check(vec![write(Ack::Durable), write(Ack::Applied)], 100, true, true);
-        check(vec![Command::Announce], 0, true, true);
+        let busy = usize::MAX;
+        check(durable(1), 100, 1, true);
+        check(durable(1), 100, 0, true);
+        check(durable(3), 100, 4, false);
+        check(durable(4), 100, 4, true);
+        check(durable(GATHERED_REQUESTS - 1), 100, busy, false);
+        check(durable(GATHERED_REQUESTS), 100, busy, true);
+        check(durable(1), GATHERED_BYTES, busy, true);
+        check(vec![write(Ack::Replicated(1))], 100, busy, false);
+        check(vec![write(Ack::Durable), write(Ack::Applied)], 100, busy, true);
+        check(vec![Command::Announce], 0, busy, true);
     }
 
     #[test]
@@ -263,9 +266,9 @@ mod tests {
         check(false);
         mailbox.end_burst();
         check(true);
-        assert_eq!(mailbox.take(Instant::now(), 2, false, true).commands.len(), 2);
+        assert_eq!(mailbox.take(Instant::now(), 2, 1, true).commands.len(), 2);
         check(true);
-        assert_eq!(mailbox.take(Instant::now(), 2, false, true).commands.len(), 1);
+        assert_eq!(mailbox.take(Instant::now(), 2, 1, true).commands.len(), 1);
         push(GATHERED_REQUESTS - 1);
         check(false);
         push(1);
@@ -274,21 +277,21 @@ mod tests {
 
     #[test]
     fn the_end_of_a_persist_wakes_the_writer_for_what_waited_for_it() {
-        let check = |waits: bool, is_busy: bool, hears: bool, fails: bool, expected: bool| {
+        let check = |waits: bool, enough: usize, hears: bool, fails: bool, expected: bool| {
             let mailbox = Mailbox::new(1_000, 1 << 20, 1 << 20);
-            mailbox.take(Instant::now(), 1, true, hears);
+            mailbox.take(Instant::now(), 1, usize::MAX, hears);
             if waits {
                 mailbox.push(write(Ack::Durable), 100, true);
             }
             let outcome = if fails { Err(StoreError::Stalled { seconds: 1 }) } else { Ok(()) };
-            mailbox.end_persist((PersistMark::default(), outcome), is_busy);
-            assert_eq!(mailbox.inside.lock().is_due(), expected, "{waits} {is_busy} {hears} {fails}");
-            assert!(mailbox.take(Instant::now(), 1, true, hears).persisted.is_some());
+            mailbox.end_persist((PersistMark::default(), outcome), enough);
+            assert_eq!(mailbox.inside.lock().is_due(), expected, "{waits} {enough} {hears} {fails}");
+            assert!(mailbox.take(Instant::now(), 1, usize::MAX, hears).persisted.is_some());
         };
-        check(false, false, false, false, false);
-        check(false, false, true, false, true);
-        check(false, false, false, true, true);
-        check(true, false, false, false, true);
-        check(true, true, false, false, false);
+        check(false, 1, false, false, false);
+        check(false, 1, true, false, true);
+        check(false, 1, false, true, true);
+        check(true, 1, false, false, true);
+        check(true, 2, false, false, false);
     }
 }

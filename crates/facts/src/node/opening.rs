@@ -63,7 +63,7 @@ pub(super) fn open(config: NodeConfig) -> Result<(Arc<Shared>, Vec<JoinHandle<()
         subscriber_bytes: config.subscriber_bytes,
         subscriptions: AtomicU64::new(0),
     });
-    let next_persist = Arc::new(disk::NextPersist::default());
+    let next_persist = Arc::new(disk::NextPersist::new(disk::APART_MAX));
     let (next, syncing) = (Arc::clone(&next_persist), Arc::clone(&shared));
     let disk = Builder::new()
         .name("facts-disk".to_owned())

@@ -53,14 +53,19 @@ impl WaitingRoom {
         tell.tell(Ok(()));
     }
 
-    /// All commits up to this one are durable.
-    pub(super) fn tell_durable(&self, commit: CommitNumber) {
+    pub(super) fn len(&self) -> usize {
+        self.0.lock().waiting.len()
+    }
+
+    /// All commits up to this one are durable. How many were told.
+    pub(super) fn tell_durable(&self, commit: CommitNumber) -> usize {
         let mut inside = self.0.lock();
         inside.durable = inside.durable.max(commit);
         let count = inside.waiting.partition_point(|waiting| waiting.commit <= commit);
         let told: Vec<Waiting> = inside.waiting.drain(..count).collect();
         drop(inside);
         told.into_iter().for_each(|waiting| waiting.tell.tell(Ok(())));
+        count
     }
 
     /// Tells those whose time is over.

@@ -69,7 +69,7 @@ impl Drop for Closing {
         self.0.is_serving.store(false, Ordering::Release);
         self.0.mailbox.close();
         self.1.end();
-        self.0.mailbox.take(Instant::now(), usize::MAX, false, true).commands.into_iter().for_each(|command| {
+        self.0.mailbox.take(Instant::now(), usize::MAX, 1, true).commands.into_iter().for_each(|command| {
             command.refuse(NodeError::Stopped);
         });
     }
@@ -108,8 +108,8 @@ impl Writer {
         loop {
             // With nobody who is told by the writer, it is enough to know it with the next work.
             let hears = !self.hub.is_empty() || self.replica.has_members();
-            let gathers = self.is_persisting();
-            let taken = self.shared.mailbox.take(self.next_tick, self.group_max, gathers, hears);
+            let enough = self.enough();
+            let taken = self.shared.mailbox.take(self.next_tick, self.group_max, enough, hears);
             taken.gone.iter().for_each(|listener| self.hub.remove(listener));
             self.replica.listen(!self.hub.is_empty());
             if let Some(persisted) = taken.persisted {
@@ -405,6 +405,11 @@ impl Writer {
         self.asked > self.durable
     }
 
+    /// How many requests that wait for the disk are worth a commit.
+    fn enough(&self) -> usize {
+        if self.is_persisting() { self.next_persist.lacks().unwrap_or(usize::MAX) } else { 1 }
+    }
+
     fn begin_persist(&mut self) {
         let is_asked = self.is_persisting() && self.asked == self.replica.last_commit();
         if is_asked || self.replica.is_poisoned() || !self.replica.needs_persist() {
@@ -421,7 +426,7 @@ impl Writer {
             },
         };
         self.asked = mark.commit();
-        self.next_persist.put(mark);
+        self.next_persist.put(mark, self.shared.waiting.len());
     }
 
     fn end_persist(&mut self, (mark, outcome): Persisted) {

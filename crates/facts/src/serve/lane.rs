@@ -1,5 +1,6 @@
 //! Threads that serve connections, each with a runtime of its own: a connection stays on one, so that nothing is handed
-//! from thread to thread but what the node's writer has answered, and that many at a time.
+//! from thread to thread but what the node's writer has answered, and that many at a time. Decisions have lanes of their
+//! own, so that they wait for nobody's writes and reads; those that come over the shared listener have not.
 
 use std::{
     fmt, io,
@@ -20,7 +21,10 @@ use tokio::{
 };
 
 use super::outgoing::{Done, Outlet};
-use crate::node::{Applied, Node, NodeError};
+use crate::{
+    node::{Applied, Node, NodeError},
+    protocol::{Listener, Plane},
+};
 
 /// How long connections may take to end, once they are to.
 const END_MAX: Duration = Duration::from_secs(5);
@@ -47,14 +51,29 @@ pub(super) struct Lane {
 
 /// They end by themselves when the server does.
 pub(super) struct Lanes {
-    all: Vec<Lane>,
-    next: AtomicUsize,
+    facts: Dealt,
+    decisions: Dealt,
     ended: Mutex<Vec<oneshot::Receiver<()>>>,
+}
+
+/// Lanes that connections are dealt out to in turn.
+#[derive(Default)]
+struct Dealt {
+    lanes: Vec<Lane>,
+    next: AtomicUsize,
+}
+
+impl Dealt {
+    fn next(&self) -> Option<&Lane> {
+        let at = self.next.fetch_add(1, Ordering::Relaxed).checked_rem(self.lanes.len())?;
+        self.lanes.get(at)
+    }
 }
 
 impl fmt::Debug for Lanes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Lanes").field("count", &self.all.len()).finish_non_exhaustive()
+        let (facts, decisions) = (self.facts.lanes.len(), self.decisions.lanes.len());
+        f.debug_struct("Lanes").field("facts", &facts).field("decisions", &decisions).finish_non_exhaustive()
     }
 }
 
@@ -80,15 +99,22 @@ impl Lanes {
     /// # Errors
     /// The system gives no more threads or files.
     pub(super) fn start(count: usize, node: &Node, ending: &Ending) -> io::Result<Lanes> {
-        let (mut all, mut ended) = (Vec::new(), Vec::new());
-        for _ in 0..count.max(1) {
+        let mut ended = Vec::new();
+        let facts = Lanes::deal(count.div_ceil(2).max(1), node, ending, &mut ended)?;
+        let decisions = Lanes::deal((count / 2).max(1), node, ending, &mut ended)?;
+        Ok(Lanes { facts, decisions, ended: Mutex::new(ended) })
+    }
+
+    fn deal(count: usize, node: &Node, ending: &Ending, ended: &mut Vec<oneshot::Receiver<()>>) -> io::Result<Dealt> {
+        let mut dealt = Dealt::default();
+        for _ in 0..count {
             let of_hook = node.clone();
             let mut runtime = Builder::new_current_thread();
             // All that clients had sent is read.
             let runtime = runtime.enable_all().on_thread_park(move || of_hook.end_burst()).build()?;
             let (told, answered) = mpsc::unbounded_channel();
             let (ends, end) = oneshot::channel();
-            all.push(Lane { runtime: runtime.handle().clone(), told });
+            dealt.lanes.push(Lane { runtime: runtime.handle().clone(), told });
             ended.push(end);
             let ending = ending.clone();
             thread::Builder::new().name("facts-clients".to_owned()).spawn(move || {
@@ -96,13 +122,15 @@ impl Lanes {
                 drop(ends);
             })?;
         }
-        Ok(Lanes { all, next: AtomicUsize::new(0), ended: Mutex::new(ended) })
+        Ok(dealt)
     }
 
     /// For one connection more.
-    pub(super) fn next(&self) -> Option<&Lane> {
-        let at = self.next.fetch_add(1, Ordering::Relaxed).checked_rem(self.all.len())?;
-        self.all.get(at)
+    pub(super) fn next(&self, listener: Listener) -> Option<&Lane> {
+        match listener {
+            Listener::Socket(Plane::Evaluation) => self.decisions.next(),
+            Listener::Socket(Plane::Data | Plane::Control) | Listener::Shared => self.facts.next(),
+        }
     }
 
     /// Waits until the threads have ended, and with them all that they served.

@@ -157,12 +157,13 @@ fn hand_over(server: &Server, plane: Plane, stream: UnixStream) {
     if peer.is_none() && server.0.config.users.is_some() {
         return;
     }
-    let (Ok(stream), Some(lane)) = (stream.into_std(), server.0.lanes.next()) else { return };
+    let listener = Listener::Socket(plane);
+    let (Ok(stream), Some(lane)) = (stream.into_std(), server.0.lanes.next(listener)) else { return };
     let (server, told) = (server.clone(), lane.told.clone());
     lane.runtime.spawn(async move {
         // It is of no use when the system does not let it be watched.
         if let Ok(stream) = Socket::new(stream) {
-            server.serve_by(stream, Listener::Socket(plane), peer, told).await;
+            server.serve_by(stream, listener, peer, told).await;
         }
     });
 }
