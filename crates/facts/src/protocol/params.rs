@@ -17,34 +17,39 @@ use super::{
 /// The members of an object. `null` counts as absent, except where any value may stand.
 #[derive(Debug)]
 pub(crate) struct Params<'a> {
-    /// Where the object is in the parameters: empty, or such as `entries[3].`.
-    path: String,
+    /// Of an object in a list: the list's name, and which of it.
+    element: Option<(&'static str, usize)>,
     members: Members<'a>,
 }
 
 impl<'a> Params<'a> {
     pub(crate) fn of_request(given: Option<Given<'a>>) -> Result<Params<'a>, ProtocolError> {
-        Params::object(given.unwrap_or(Given::Object(Vec::new())), || "params".to_owned(), String::new())
+        Params::object(given.unwrap_or(Given::Object(Vec::new())), None)
     }
 
     /// The object that is the `index`th of the list `name`.
-    pub(crate) fn of_element(given: Given<'a>, name: &str, index: usize) -> Result<Params<'a>, ProtocolError> {
-        Params::object(given, || format!("{name}[{index}]"), format!("{name}[{index}]."))
+    pub(crate) fn of_element(given: Given<'a>, name: &'static str, index: usize) -> Result<Params<'a>, ProtocolError> {
+        Params::object(given, Some((name, index)))
     }
 
-    fn object(given: Given<'a>, field: impl Fn() -> String, path: String) -> Result<Params<'a>, ProtocolError> {
+    fn object(given: Given<'a>, element: Option<(&'static str, usize)>) -> Result<Params<'a>, ProtocolError> {
         let Given::Object(members) = given else {
-            return Err(ProtocolError::field(field(), "must be an object"));
+            let field = element.map_or("params".to_owned(), |(name, index)| format!("{name}[{index}]"));
+            return Err(ProtocolError::field(field, "must be an object"));
         };
-        match first_twice(members.iter().map(|(name, _)| &**name)) {
-            Some(name) => Err(ProtocolError::field(format!("{path}{}", shortened(name)), "is there twice")),
-            None => Ok(Params { path, members }),
+        let params = Params { element, members };
+        match first_twice(params.members.iter().map(|(name, _)| &**name)) {
+            Some(name) => Err(ProtocolError::field(params.field(&shortened(name)), "is there twice")),
+            None => Ok(params),
         }
     }
 
     /// The path of a parameter of this object.
     pub(crate) fn field(&self, name: &str) -> String {
-        format!("{}{name}", self.path)
+        match self.element {
+            Some((list, index)) => format!("{list}[{index}].{name}"),
+            None => name.to_owned(),
+        }
     }
 
     /// Whatever stands there, also `null`.
