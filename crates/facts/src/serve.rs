@@ -57,7 +57,7 @@ use crate::{
 /// How clients are served.
 #[derive(Debug, Clone)]
 pub struct ServeConfig {
-    /// Threads that serve connections: one half facts, the other decisions; one of each at least.
+    /// Threads that serve facts, and as many that serve decisions: each of the two uses as many processors.
     pub lanes: usize,
     /// Most connections at once, of all listeners together.
     pub connections_max: usize,

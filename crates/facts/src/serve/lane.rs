@@ -100,14 +100,14 @@ impl Lanes {
     /// The system gives no more threads or files.
     pub(super) fn start(count: usize, node: &Node, ending: &Ending) -> io::Result<Lanes> {
         let mut ended = Vec::new();
-        let facts = Lanes::deal(count.div_ceil(2).max(1), node, ending, &mut ended)?;
-        let decisions = Lanes::deal((count / 2).max(1), node, ending, &mut ended)?;
+        let facts = Lanes::deal(count, node, ending, &mut ended)?;
+        let decisions = Lanes::deal(count, node, ending, &mut ended)?;
         Ok(Lanes { facts, decisions, ended: Mutex::new(ended) })
     }
 
     fn deal(count: usize, node: &Node, ending: &Ending, ended: &mut Vec<oneshot::Receiver<()>>) -> io::Result<Dealt> {
         let mut dealt = Dealt::default();
-        for _ in 0..count {
+        for _ in 0..count.max(1) {
             let of_hook = node.clone();
             let mut runtime = Builder::new_current_thread();
             // All that clients had sent is read.
