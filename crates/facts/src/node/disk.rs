@@ -110,11 +110,11 @@ impl NextPersist {
     }
 
     /// `under_way`: requests that waited for the one that ended, wait for the next, or are on their way to it; `waiting`: of
-    /// these, those that wait for the next. How many more are worth a commit.
+    /// these, those that wait for the next. How many more are worth a commit: any, when the disk goes on at once.
     fn ended(&self, under_way: usize, waiting: usize) -> usize {
         let mut next = self.next.lock();
         (next.phase, next.wanted, next.waiting) = (Phase::Holds, wanted(under_way), waiting);
-        next.lacks()
+        if next.is_due() { usize::MAX } else { next.lacks() }
     }
 }
 

@@ -6,7 +6,10 @@
 
 use std::borrow::Cow;
 
-use super::raw::{Members, Raw};
+use super::{
+    limits::BATCH_MAX,
+    raw::{Members, Raw},
+};
 
 /// Of names in the objects around each other, and of objects and arrays around each other.
 const NAMES_MAX: usize = 32;
@@ -42,13 +45,13 @@ pub(super) fn envelope(text: &str) -> Option<Envelope<'_>> {
     scanner.is_at_end().then_some(envelope)
 }
 
-/// The members of the objects in an array. `None`: it is for the general reader.
+/// The members of the objects in an array, as many as a batch may have. `None`: it is for the general reader.
 pub(super) fn objects(text: &str) -> Option<Vec<Members<'_>>> {
     let mut scanner = Scanner::new(text);
     let mut all = Vec::new();
     scanner.each_element(|scanner| {
         all.push(scanner.members()?);
-        Some(())
+        (all.len() <= BATCH_MAX).then_some(())
     })?;
     scanner.is_at_end().then_some(all)
 }
@@ -97,7 +100,7 @@ impl<'a> Scanner<'a> {
     }
 
     fn members(&mut self) -> Option<Members<'a>> {
-        let mut members = Vec::with_capacity(4);
+        let mut members = Vec::new();
         self.each_member(|scanner, name| {
             let value = scanner.raw()?;
             members.push((Cow::Borrowed(name), value));
@@ -276,6 +279,12 @@ mod tests {
         ] {
             check(text, false);
         }
+    }
+
+    #[test]
+    fn no_more_is_kept_of_an_array_than_a_batch_may_have() {
+        let objects_of = |count: usize| objects(&format!("[{}]", vec!["{}"; count].join(","))).map(|all| all.len());
+        assert_eq!((objects_of(BATCH_MAX), objects_of(BATCH_MAX + 1)), (Some(BATCH_MAX), None));
     }
 
     #[test]

@@ -81,6 +81,8 @@ struct Inside<W> {
     /// The writer may hold some back.
     is_unflushed: bool,
     is_reached: bool,
+    /// Whether the client does not take what there is, and the connection's task was told.
+    is_stuck: bool,
     is_gone: bool,
     said_at: Instant,
     task: Option<Waker>,
@@ -97,6 +99,7 @@ impl<W: AsyncWrite + Unpin> Outgoing<W> {
             permits: VecDeque::new(),
             is_unflushed: false,
             is_reached: false,
+            is_stuck: false,
             is_gone: false,
             said_at: Instant::now(),
             task: None,
@@ -174,10 +177,12 @@ impl<W: AsyncWrite + Unpin> Inside<W> {
                 Poll::Ready(_) => self.is_gone = true,
                 Poll::Pending => {
                     self.give_back();
+                    self.is_stuck = true;
                     return Poll::Pending;
                 }
             }
         }
+        self.is_stuck = false;
         self.give_back();
         if self.is_unflushed && !self.is_gone {
             self.is_gone = ready!(Pin::new(&mut self.writer).poll_flush(context)).is_err();
@@ -204,9 +209,10 @@ impl<W: AsyncWrite + Unpin> Inside<W> {
         }
     }
 
-    /// In place of the connection's task, which is woken when there is something for it to wait for.
+    /// In place of the connection's task, which is woken when there is something for it to wait for: once, as it would
+    /// otherwise wake itself without end.
     fn send(&mut self) {
-        let Some(task) = self.task.clone() else { return };
+        let Some(task) = self.task.clone().filter(|_| !self.is_stuck) else { return };
         let is_sent = matches!(self.poll_send(&mut Context::from_waker(&task)), Poll::Ready(Ok(())));
         if !is_sent {
             task.wake();

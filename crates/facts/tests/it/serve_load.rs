@@ -35,6 +35,25 @@ fn sixty_four_clients_write_and_read_what_they_wrote() {
     running.stop();
 }
 
+/// On the same lane, and with a writer that looks for work by itself every hour only.
+#[test]
+fn a_client_that_takes_no_answers_keeps_nobody_waiting() {
+    let folder = tempfile::tempdir().unwrap();
+    let node = NodeConfig { tick: Duration::from_secs(3_600), ..node_config(folder.path()) };
+    let running = start_with(node, ServeConfig { lanes: 1, ..ServeConfig::default() }, folder.path());
+    let (mut other, mut lazy) = (running.client(DEPLOY), running.client(DEPLOY));
+    let large = json!({ "key": "approvals.large", "value": "x".repeat(60_000) });
+    assert_eq!(other.ask("put", &large).code(), 0);
+    for number in 0..60 {
+        lazy.send(&number.to_string(), "get", &json!({ "key": "approvals.large" }));
+    }
+    for number in 0..50 {
+        assert_eq!(other.ask("put", &json!({ "key": "approvals.a", "value": number })).code(), 0);
+    }
+    assert_eq!(lazy.frame().data["result"]["key"], "approvals.large");
+    running.stop();
+}
+
 #[test]
 fn a_thousand_puts_are_pipelined_and_applied_in_their_order() {
     let folder = tempfile::tempdir().unwrap();
