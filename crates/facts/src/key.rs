@@ -62,8 +62,7 @@ fn check_tokens(text: &str) -> Result<usize, InvalidKey> {
         return Err(InvalidKey::TooLong(text.len()));
     }
     let bytes = text.as_bytes();
-    let is_plain = bytes.iter().all(|byte| PLAIN.get(usize::from(*byte)) == Some(&true));
-    if !is_plain && let Some(character) = text.chars().find(|character| !is_plain_character(*character)) {
+    if let Some(character) = text.chars().find(|character| !is_plain(*character)) {
         return Err(InvalidKey::Character(character));
     }
     let (mut tokens, mut begin) = (1, 0);
@@ -82,24 +81,7 @@ fn check_tokens(text: &str) -> Result<usize, InvalidKey> {
     Ok(tokens)
 }
 
-/// Which bytes a key has, by themselves.
-static PLAIN: [bool; 256] = plain_bytes();
-
-const fn plain_bytes() -> [bool; 256] {
-    let mut plain = [false; 256];
-    let mut byte = 0_u8;
-    while byte < 128 {
-        // In range: the table has a place for every byte.
-        #[allow(clippy::indexing_slicing, reason = "there is no other way in a const function")]
-        {
-            plain[byte as usize] = is_plain_character(byte as char);
-        }
-        byte += 1;
-    }
-    plain
-}
-
-const fn is_plain_character(character: char) -> bool {
+fn is_plain(character: char) -> bool {
     character.is_ascii_alphanumeric() || matches!(character, '_' | '-' | '=' | '/' | ':' | '@' | '+' | '.')
 }
 

@@ -53,7 +53,7 @@ pub enum Outcomes {
 }
 
 impl Outcomes {
-    /// One for each entry of the work, if there are no more of these.
+    /// In the order of the work; without end where all were written, so that the work's entries say how many.
     pub fn each(self) -> impl Iterator<Item = Result<Hlc, Refused<StoreError>>> {
         let (all, each) = match self {
             Outcomes::All(version) => (Some(version), Vec::new()),

@@ -162,3 +162,30 @@ async fn tell(mut answered: mpsc::UnboundedReceiver<Told>) {
         reached.drain(..).for_each(|outlet| outlet.flush());
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+    use super::*;
+    use crate::{NodeConfig, NodeId, replica::Config, store::Settings};
+
+    #[test]
+    fn decisions_share_no_lane_with_facts() {
+        let folder = tempfile::tempdir().unwrap();
+        let config =
+            NodeConfig::new(Settings::new(folder.path().join("facts")), Config::new(NodeId::new("n1").unwrap()));
+        let node = Node::open(config).unwrap();
+        let (stops, is_stopping) = watch::channel(false);
+        let ending = Ending { is_stopping, connections: Arc::new(Semaphore::new(1)), connections_max: 1 };
+        let lanes = Lanes::start(2, &node, &ending).unwrap();
+        let dealt = |listener| (0..4).map(|_| lanes.next(listener).unwrap().told.clone()).collect::<Vec<_>>();
+        let decisions = dealt(Listener::Socket(Plane::Evaluation));
+        assert!(!decisions[0].same_channel(&decisions[1]) && decisions[0].same_channel(&decisions[2]), "in turn");
+        for listener in [Listener::Socket(Plane::Data), Listener::Socket(Plane::Control), Listener::Shared] {
+            let facts = dealt(listener);
+            assert!(!facts.iter().any(|one| decisions.iter().any(|other| one.same_channel(other))), "{listener:?}");
+        }
+        stops.send_replace(true);
+        node.stop().unwrap();
+    }
+}
