@@ -1,12 +1,13 @@
-use std::{fmt, sync::Arc};
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
+use smol_str::SmolStr;
 
 /// A node's name: stable over restarts, one word.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct NodeId(Arc<str>);
+pub struct NodeId(SmolStr);
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("a node's name is 1 to 63 letters, digits, `-` and `_`; `{0}` is not")]
@@ -18,7 +19,7 @@ impl NodeId {
     pub fn new(text: &str) -> Result<NodeId, InvalidNodeId> {
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
         if (1..=63).contains(&text.len()) && text.bytes().all(plain) {
-            Ok(NodeId(text.into()))
+            Ok(NodeId(SmolStr::new(text)))
         } else {
             Err(InvalidNodeId(text.chars().take(80).collect()))
         }
@@ -46,7 +47,7 @@ impl TryFrom<String> for NodeId {
 
 impl From<NodeId> for String {
     fn from(node: NodeId) -> String {
-        node.0.as_ref().to_owned()
+        node.0.into()
     }
 }
 

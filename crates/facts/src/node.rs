@@ -1,5 +1,5 @@
-//! A running node: one thread owns the [`Replica`](crate::Replica) and applies what clients write, another makes it
-//! durable, and readers read on their own threads.
+//! A running node: one thread at a time owns the [`Replica`](crate::Replica) and applies what clients write, another makes
+//! it durable, and readers read on their own threads.
 //!
 //! Invariants:
 //! - Nobody waits for the disk but who asked to: the writer goes on applying while a group of commits becomes durable.
@@ -22,6 +22,7 @@ mod plane;
 mod reading;
 mod replication;
 mod subscription;
+mod turns;
 mod waiting;
 mod writer;
 
@@ -54,6 +55,7 @@ use self::{
     job::{Command, Job},
     mailbox::Mailbox,
     measures::About,
+    turns::Turns,
     waiting::WaitingRoom,
 };
 use crate::{
@@ -148,6 +150,7 @@ struct Shared {
     rules: Arc<dyn Rules>,
     reader: Reader,
     mailbox: Mailbox,
+    turns: Turns,
     waiting: WaitingRoom,
     /// The time of the replica's clock, in milliseconds since 1970.
     clock: AtomicU64,
@@ -172,6 +175,12 @@ struct Shared {
 impl Shared {
     fn fail(&self, reason: impl fmt::Display) {
         self.failure.lock().get_or_insert_with(|| reason.to_string());
+    }
+
+    /// Nothing is taken any more.
+    fn close(&self) {
+        self.is_serving.store(false, Ordering::Release);
+        self.mailbox.close();
     }
 }
 
@@ -207,26 +216,27 @@ impl Node {
         Ok(Node(Arc::new(Handle { shared, threads: Mutex::new(threads) })))
     }
 
-    /// Hands work to the writer in the order of the calls, and has `done` called once with what came of it, on the
-    /// writer's thread, so it must not wait for anything.
+    /// Hands work to the writer in the order of the calls, and has `done` called once with what came of it, on whichever
+    /// thread knows it, so it must not wait for anything.
     pub fn submit(&self, work: Work, ack: Ack, done: Acknowledge) {
-        self.push(work, ack, done, true);
-    }
-
-    /// As [`submit`](Node::submit), but the writer may leave it until [`end_burst`](Node::end_burst), so that what comes at
-    /// once is written at once.
-    pub(crate) fn submit_in_burst(&self, work: Work, ack: Ack, done: Acknowledge) {
         self.push(work, ack, done, false);
     }
 
-    pub(crate) fn end_burst(&self) {
-        self.0.shared.mailbox.end_burst();
+    /// As [`submit`](Node::submit), but the writer may leave it until [`end_burst`](Node::end_burst), so that what comes at
+    /// once is written at once. The caller ends a burst after it, and another soon after `done` was called.
+    pub(crate) fn submit_in_burst(&self, work: Work, ack: Ack, done: Acknowledge) {
+        self.push(work, ack, done, true);
     }
 
-    fn push(&self, work: Work, ack: Ack, done: Acknowledge, is_all: bool) {
+    /// Writes what was asked for, if nobody else does.
+    pub(crate) fn end_burst(&self) {
+        self.0.shared.turns.take_some(&self.0.shared);
+    }
+
+    fn push(&self, work: Work, ack: Ack, done: Acknowledge, is_in_burst: bool) {
         let deadline = Instant::now() + self.0.shared.request_timeout;
         let bytes = work.bytes();
-        self.0.shared.mailbox.push(Command::Write(Job { work, ack, deadline, done }), bytes, is_all);
+        self.0.shared.mailbox.push(Command::Write(Job { work, ack, deadline, is_in_burst, done }), bytes, !is_in_burst);
     }
 
     /// Writes, and waits until it is acknowledged.

@@ -8,6 +8,7 @@
 
 mod answer;
 mod authority;
+mod awake;
 mod connection;
 mod control;
 mod cursor;
@@ -38,10 +39,10 @@ use std::{
 
 use tokio::{
     io::{AsyncRead, AsyncWrite, AsyncWriteExt},
-    sync::{Semaphore, mpsc, watch},
+    sync::{Semaphore, watch},
 };
 
-use self::lane::{Ending, Lanes, Told};
+use self::lane::{Ending, Lane, Lanes};
 pub use self::{
     authority::{Authority, Rights},
     evaluate::{EvaluateError, Evaluator, Policies, Question, Verdict},
@@ -199,18 +200,13 @@ impl Server {
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
         let Some(lane) = self.0.lanes.next(listener) else { return };
-        let (server, told) = (self.clone(), lane.told.clone());
-        let served = async move { server.serve_by(stream, listener, peer, told).await };
+        let (server, by) = (self.clone(), lane.clone());
+        let served = async move { server.serve_by(stream, listener, peer, by).await };
         let _ = lane.runtime.spawn(served).await;
     }
 
-    async fn serve_by<S>(
-        &self,
-        mut stream: S,
-        listener: Listener,
-        peer: Option<Peer>,
-        told: mpsc::UnboundedSender<Told>,
-    ) where
+    async fn serve_by<S>(&self, mut stream: S, listener: Listener, peer: Option<Peer>, lane: Lane)
+    where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
         let Ok(_permit) = Arc::clone(&self.0.connections).try_acquire_owned() else {
@@ -220,7 +216,7 @@ impl Server {
             let _ = tokio::time::timeout(Duration::from_millis(100), stream.write_all(&out)).await;
             return;
         };
-        connection::run(&self.0, stream, listener, peer, told).await;
+        connection::run(&self.0, stream, listener, peer, lane).await;
     }
 
     /// Accepts and reads no more, answers what was begun, and closes all connections within about five seconds.

@@ -85,6 +85,8 @@ pub struct FactStore {
     tally: Tally,
     syncer: Syncer,
     room: Room,
+    /// Bytes that were written since the last look at the engine.
+    unlooked: u64,
     nonces: Nonces,
     credit: Credit,
     reclaim: Reclaim,

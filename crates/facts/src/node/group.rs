@@ -27,6 +27,7 @@ pub(super) struct Asking {
     pub(super) writes: usize,
     pub(super) ack: Ack,
     pub(super) deadline: Instant,
+    pub(super) is_in_burst: bool,
     pub(super) done: Acknowledge,
 }
 
@@ -58,8 +59,8 @@ impl Group {
         }
         self.bytes += bytes;
         self.keys.extend(writes.iter().map(|write| write.key.clone()));
-        if let Command::Write(Job { work: Work::All(writes), ack, deadline, done }) = command {
-            self.asking.push(Asking { writes: writes.len(), ack, deadline, done });
+        if let Command::Write(Job { work: Work::All(writes), ack, deadline, is_in_burst, done }) = command {
+            self.asking.push(Asking { writes: writes.len(), ack, deadline, is_in_burst, done });
             self.writes.extend(writes);
         }
         None

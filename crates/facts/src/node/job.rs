@@ -113,6 +113,8 @@ pub(super) struct Job {
     pub(super) work: Work,
     pub(super) ack: Ack,
     pub(super) deadline: Instant,
+    /// Who asked ends a burst, and another when it was told.
+    pub(super) is_in_burst: bool,
     pub(super) done: Acknowledge,
 }
 

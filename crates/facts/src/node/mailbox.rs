@@ -3,7 +3,7 @@
 
 use std::{collections::VecDeque, sync::Arc, time::Instant};
 
-use parking_lot::{Condvar, Mutex};
+use parking_lot::{Condvar, Mutex, MutexGuard};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::{
@@ -18,6 +18,8 @@ const MESSAGES_AT_ONCE: usize = 64;
 /// they are acknowledged no sooner by a commit of their own, and it has its cost.
 const GATHERED_REQUESTS: usize = 32;
 const GATHERED_BYTES: usize = 16 << 10;
+/// So many bytes of requests are the writer's thread's, and whoever has asked goes on meanwhile.
+const LARGE_BYTES: usize = 64 << 10;
 /// What room is counted in.
 const ROOM_UNIT: usize = 1 << 10;
 
@@ -44,14 +46,18 @@ struct Inside {
     bytes: usize,
     /// Of the commands, those that wait for no disk.
     hasty: usize,
-    /// How many requests are worth a commit.
-    enough: usize,
+    /// Whether the disk is busy with commits, so that few requests wait for it.
+    gathers: bool,
     /// Whether those who asked have no more to ask for at once.
     is_all: bool,
     messages: VecDeque<Delivered>,
     /// Whether the writer is to hear at once that a persist has ended.
     hears: bool,
     persisted: Option<Persisted>,
+    /// The writer's thread is to take the next turn, whatever there is.
+    is_called: bool,
+    /// Until then it takes all turns, as one took long.
+    slow_until: Option<Instant>,
     /// Subscribers that are gone. As many as there were at most.
     gone: Vec<ListenerId>,
     is_closed: bool,
@@ -61,15 +67,32 @@ impl Inside {
     /// Whether there is something for the writer.
     fn is_due(&self) -> bool {
         let is_much = self.commands.len() >= GATHERED_REQUESTS || self.bytes >= GATHERED_BYTES;
-        let is_awaited = self.is_all && (self.commands.len() >= self.enough || self.hasty > 0);
+        let is_awaited = self.is_all && (!self.gathers || self.hasty > 0);
         let has_commands = !self.commands.is_empty() && (is_awaited || is_much);
         let has_word = self.persisted.as_ref().is_some_and(|(_, outcome)| self.hears || outcome.is_err());
         has_commands || !self.messages.is_empty() || has_word || self.is_closed
+    }
+
+    /// Whether what there is may take long, or is no client's durable write.
+    fn is_for_thread(&self) -> bool {
+        self.hasty > 0
+            || self.bytes >= LARGE_BYTES
+            || !self.messages.is_empty()
+            || self.is_closed
+            || self.slow_until.is_some_and(|until| Instant::now() < until)
     }
 }
 
 /// A persist that ended.
 pub(super) type Persisted = (PersistMark, Result<(), StoreError>);
+
+/// Who takes a turn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum By {
+    /// The writer's.
+    Thread,
+    Lane,
+}
 
 /// What the writer takes at once.
 #[derive(Default)]
@@ -100,13 +123,12 @@ impl Mailbox {
             return Err(NodeError::Stopped);
         }
         inside.messages.push_back(Delivered { from, message, _room: room });
-        drop(inside);
-        self.wake.notify_one();
+        self.call(inside);
         Ok(())
     }
 
-    /// Refuses the command when there is no room for it. `is_all`: no other comes from the caller at once; until then the
-    /// writer is left to wait for more, unless there is much.
+    /// Refuses the command when there is no room for it. `is_all`: no other comes from the caller at once; otherwise it is
+    /// going to [end its burst](Mailbox::end_burst).
     pub(super) fn push(&self, command: Command, bytes: usize, is_all: bool) {
         let mut inside = self.inside.lock();
         // One request finds room in an empty queue, however large it is.
@@ -120,10 +142,8 @@ impl Mailbox {
             inside.hasty += usize::from(command.is_hasty());
             inside.commands.push_back((command, bytes));
             inside.is_all |= is_all;
-            let is_due = inside.is_due();
-            drop(inside);
-            if is_due {
-                self.wake.notify_one();
+            if is_all && inside.is_due() || inside.bytes >= LARGE_BYTES {
+                self.call(inside);
             }
             return;
         };
@@ -131,30 +151,49 @@ impl Mailbox {
         command.refuse(error);
     }
 
-    /// From now on so many requests are `enough`.
-    pub(super) fn end_persist(&self, persisted: Persisted, enough: usize) {
+    /// A persist has ended. `is_followed`: who was told of it comes to end a burst.
+    pub(super) fn end_persist(&self, persisted: Persisted, is_followed: bool) {
         let mut inside = self.inside.lock();
         inside.persisted = Some(persisted);
-        inside.enough = inside.enough.min(enough);
-        let is_due = inside.is_due();
-        drop(inside);
-        if is_due {
-            self.wake.notify_one();
+        inside.gathers = false;
+        let is_left =
+            is_followed && inside.persisted.as_ref().is_some_and(|(_, outcome)| outcome.is_ok() && !inside.hears);
+        if !is_left && inside.is_due() {
+            self.call(inside);
         }
     }
 
-    /// The callers have no more at once.
-    pub(super) fn end_burst(&self) {
+    /// The caller has no more at once. Whether it is to take the writer's turn.
+    pub(super) fn end_burst(&self) -> bool {
         let mut inside = self.inside.lock();
-        if inside.commands.is_empty() || inside.is_all {
-            return;
+        if inside.commands.is_empty() {
+            return false;
         }
         inside.is_all = true;
-        let is_due = inside.is_due();
-        drop(inside);
-        if is_due {
-            self.wake.notify_one();
+        if !inside.is_due() {
+            return false;
         }
+        let is_for_thread = inside.is_for_thread();
+        if is_for_thread {
+            self.call(inside);
+        }
+        !is_for_thread
+    }
+
+    /// Has the writer's thread take the next turn.
+    pub(super) fn call_thread(&self) {
+        self.call(self.inside.lock());
+    }
+
+    fn call(&self, mut inside: MutexGuard<'_, Inside>) {
+        inside.is_called = true;
+        drop(inside);
+        self.wake.notify_one();
+    }
+
+    /// A turn took long: until then all are the thread's.
+    pub(super) fn be_slow_until(&self, until: Instant) {
+        self.inside.lock().slow_until = Some(until);
     }
 
     pub(super) fn forget(&self, listener: ListenerId) {
@@ -167,36 +206,46 @@ impl Mailbox {
         inside.is_closed = true;
         // They are asked for again.
         inside.messages.clear();
-        drop(inside);
+        self.call(inside);
         self.room.close();
-        self.wake.notify_one();
     }
 
     pub(super) fn len(&self) -> usize {
         self.inside.lock().commands.len()
     }
 
-    /// Waits until there is something or `until` comes, and takes up to `max` requests. Fewer than `enough` that wait for the
-    /// disk are nothing yet. `hears`: the end of a persist is something.
-    pub(super) fn take(&self, until: Instant, max: usize, enough: usize, hears: bool) -> Taken {
+    /// For the writer's thread: waits until there is something for it, or `until` comes.
+    pub(super) fn wait(&self, until: Instant) {
         let mut inside = self.inside.lock();
-        (inside.enough, inside.hears) = (if inside.persisted.is_none() { enough } else { 1 }, hears);
-        while !inside.is_due() {
+        while !inside.is_called && !inside.is_due() {
             if self.wake.wait_until(&mut inside, until).timed_out() {
                 break;
             }
         }
+        inside.is_called = false;
+    }
+
+    /// What the last turn found: whether the disk is busy with commits, and whether its end is something.
+    pub(super) fn expect(&self, gathers: bool, hears: bool) {
+        let mut inside = self.inside.lock();
+        (inside.gathers, inside.hears) = (gathers && inside.persisted.is_none(), hears);
+    }
+
+    /// Up to `max` requests, and whatever else there is; for a lane, what does not take long.
+    pub(super) fn take(&self, max: usize, by: By) -> Taken {
+        let mut inside = self.inside.lock();
         let count = max.min(inside.commands.len());
         inside.is_all &= count < inside.commands.len();
         let taken: Vec<(Command, usize)> = inside.commands.drain(..count).collect();
         let bytes: usize = taken.iter().map(|(_, bytes)| bytes).sum();
         inside.bytes = inside.bytes.saturating_sub(bytes);
         inside.hasty -= taken.iter().filter(|(command, _)| command.is_hasty()).count();
-        let messages_count = MESSAGES_AT_ONCE.min(inside.messages.len());
+        let messages_count = if by == By::Thread { MESSAGES_AT_ONCE.min(inside.messages.len()) } else { 0 };
+        let is_heard = by == By::Thread || !inside.hears;
         Taken {
             messages: inside.messages.drain(..messages_count).collect(),
             commands: taken.into_iter().map(|(command, _)| command).collect(),
-            persisted: inside.persisted.take(),
+            persisted: if is_heard { inside.persisted.take() } else { None },
             gone: std::mem::take(&mut inside.gone),
             is_last: inside.is_closed && inside.commands.is_empty(),
         }
@@ -216,6 +265,7 @@ impl Mailbox {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
     use std::time::Duration;
 
     use super::*;
@@ -226,72 +276,94 @@ mod tests {
 
     fn write(ack: Ack) -> Command {
         let deadline = Instant::now() + Duration::from_secs(60);
-        Command::Write(Job { work: Work::All(Vec::new()), ack, deadline, done: Box::new(|_| {}) })
+        let work = Work::All(Vec::new());
+        Command::Write(Job { work, ack, deadline, is_in_burst: true, done: Box::new(|_| {}) })
+    }
+
+    fn mailbox() -> Mailbox {
+        Mailbox::new(1_000, 1 << 20, 1 << 20)
+    }
+
+    fn is_called(mailbox: &Mailbox) -> bool {
+        std::mem::take(&mut mailbox.inside.lock().is_called)
     }
 
     #[test]
-    fn while_the_disk_is_busy_few_who_wait_for_it_do_not_wake_the_writer() {
-        let check = |commands: Vec<Command>, bytes: usize, enough: usize, expected: bool| {
-            let mailbox = Mailbox::new(1_000, 1 << 20, 1 << 20);
-            mailbox.inside.lock().enough = enough;
+    fn while_the_disk_is_busy_few_who_wait_for_it_wait_for_each_other() {
+        let check = |commands: Vec<Command>, bytes: usize, gathers: bool, expected: bool| {
+            let mailbox = mailbox();
+            mailbox.expect(gathers, true);
             let count = commands.len();
             commands.into_iter().for_each(|command| mailbox.push(command, bytes, true));
-            assert_eq!(mailbox.inside.lock().is_due(), expected, "{count} of {bytes} bytes, enough: {enough}");
-            assert_eq!(mailbox.take(Instant::now(), usize::MAX, enough, true).commands.len(), count);
+            assert_eq!(is_called(&mailbox), expected, "{count} of {bytes} bytes, {gathers}");
+            assert_eq!(mailbox.take(usize::MAX, By::Thread).commands.len(), count);
             let inside = mailbox.inside.lock();
             assert_eq!((inside.hasty, inside.bytes, inside.is_due()), (0, 0, false));
         };
         let durable = |count: usize| (0..count).map(|_| write(Ack::Durable)).collect::<Vec<_>>();
-        let busy = usize::MAX;
-        check(durable(1), 100, 1, true);
-        check(durable(1), 100, 0, true);
-        check(durable(3), 100, 4, false);
-        check(durable(4), 100, 4, true);
-        check(durable(GATHERED_REQUESTS - 1), 100, busy, false);
-        check(durable(GATHERED_REQUESTS), 100, busy, true);
-        check(durable(1), GATHERED_BYTES, busy, true);
-        check(vec![write(Ack::Replicated(1))], 100, busy, false);
-        check(vec![write(Ack::Durable), write(Ack::Applied)], 100, busy, true);
-        check(vec![Command::Announce], 0, busy, true);
+        check(durable(1), 100, false, true);
+        check(durable(GATHERED_REQUESTS - 1), 100, true, false);
+        check(durable(GATHERED_REQUESTS), 100, true, true);
+        check(durable(1), GATHERED_BYTES, true, true);
+        check(vec![write(Ack::Replicated(1))], 100, true, false);
+        check(vec![write(Ack::Durable), write(Ack::Applied)], 100, true, true);
+        check(vec![Command::Announce], 0, true, true);
     }
 
     #[test]
-    fn what_comes_in_a_burst_is_taken_when_it_ends_or_is_much() {
-        let mailbox = Mailbox::new(1_000, 1 << 20, 1 << 20);
-        let push = |count: usize| (0..count).for_each(|_| mailbox.push(write(Ack::Durable), 100, false));
-        let check = |expected: bool| assert_eq!(mailbox.inside.lock().is_due(), expected);
-        mailbox.end_burst();
-        check(false);
-        push(3);
-        check(false);
-        mailbox.end_burst();
-        check(true);
-        assert_eq!(mailbox.take(Instant::now(), 2, 1, true).commands.len(), 2);
-        check(true);
-        assert_eq!(mailbox.take(Instant::now(), 2, 1, true).commands.len(), 1);
-        push(GATHERED_REQUESTS - 1);
-        check(false);
-        push(1);
-        check(true);
+    fn who_ends_a_burst_takes_the_turn_unless_it_may_be_long() {
+        let check = |commands: Vec<Command>, bytes: usize, slow: bool, expected: bool| {
+            let mailbox = mailbox();
+            assert!(!mailbox.end_burst(), "there is nothing");
+            commands.into_iter().for_each(|command| mailbox.push(command, bytes, false));
+            if slow {
+                mailbox.be_slow_until(Instant::now() + Duration::from_secs(1_000));
+            }
+            assert_eq!((mailbox.end_burst(), is_called(&mailbox)), (expected, !expected), "{bytes} {slow}");
+        };
+        check(vec![write(Ack::Durable)], 100, false, true);
+        check(vec![write(Ack::Durable)], 100, true, false);
+        check(vec![write(Ack::Durable)], LARGE_BYTES, false, false);
+        check(vec![write(Ack::Durable), write(Ack::Applied)], 100, false, false);
     }
 
     #[test]
-    fn the_end_of_a_persist_wakes_the_writer_for_what_waited_for_it() {
-        let check = |waits: bool, enough: usize, hears: bool, fails: bool, expected: bool| {
-            let mailbox = Mailbox::new(1_000, 1 << 20, 1 << 20);
-            mailbox.take(Instant::now(), 1, usize::MAX, hears);
+    fn what_comes_in_a_burst_is_due_when_it_ends_or_is_much() {
+        let mailbox = mailbox();
+        let push =
+            |count: usize, bytes: usize| (0..count).for_each(|_| mailbox.push(write(Ack::Durable), bytes, false));
+        push(3, 100);
+        assert!(!is_called(&mailbox) && !mailbox.inside.lock().is_due());
+        assert!(mailbox.end_burst());
+        assert_eq!(mailbox.take(2, By::Lane).commands.len(), 2);
+        assert!(mailbox.end_burst(), "one is left");
+        assert_eq!(mailbox.take(2, By::Lane).commands.len(), 1);
+        push(1, LARGE_BYTES);
+        assert!(is_called(&mailbox), "the thread begins with it");
+    }
+
+    #[test]
+    fn the_end_of_a_persist_calls_the_thread_where_nobody_else_comes() {
+        let check = |waits: bool, is_followed: bool, hears: bool, fails: bool, expected: bool| {
+            let mailbox = mailbox();
+            mailbox.expect(true, hears);
             if waits {
-                mailbox.push(write(Ack::Durable), 100, true);
+                mailbox.push(write(Ack::Durable), 100, false);
+                assert!(!mailbox.end_burst() && !is_called(&mailbox), "the disk is busy");
             }
             let outcome = if fails { Err(StoreError::Stalled { seconds: 1 }) } else { Ok(()) };
-            mailbox.end_persist((PersistMark::default(), outcome), enough);
-            assert_eq!(mailbox.inside.lock().is_due(), expected, "{waits} {enough} {hears} {fails}");
-            assert!(mailbox.take(Instant::now(), 1, usize::MAX, hears).persisted.is_some());
+            mailbox.end_persist((PersistMark::default(), outcome), is_followed);
+            assert_eq!(is_called(&mailbox), expected, "{waits} {is_followed} {hears} {fails}");
+            assert_eq!(mailbox.end_burst(), waits);
+            mailbox.expect(true, hears);
+            assert_eq!(mailbox.end_burst(), waits, "it ended before that was expected");
+            assert_eq!(mailbox.take(0, By::Lane).persisted.is_none(), hears, "whom it is told may be many");
+            assert_eq!(mailbox.take(1, By::Thread).persisted.is_some(), hears);
         };
-        check(false, 1, false, false, false);
-        check(false, 1, true, false, true);
-        check(false, 1, false, true, true);
-        check(true, 1, false, false, true);
-        check(true, 2, false, false, false);
+        check(false, false, false, false, false);
+        check(false, true, true, false, true);
+        check(false, true, false, true, true);
+        check(true, false, false, false, true);
+        check(true, true, false, false, false);
     }
 }

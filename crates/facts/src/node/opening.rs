@@ -10,8 +10,16 @@ use std::{
 use parking_lot::{Mutex, RwLock};
 
 use super::{
-    NodeConfig, Seen, Shared, alarms::AlarmCounters, disk, freshness::InStep, mailbox::Mailbox, measures::About, now,
-    waiting::WaitingRoom, writer,
+    NodeConfig, Seen, Shared,
+    alarms::AlarmCounters,
+    disk,
+    freshness::InStep,
+    mailbox::Mailbox,
+    measures::About,
+    now,
+    turns::{self, Turns},
+    waiting::WaitingRoom,
+    writer::Writer,
 };
 use crate::{
     replica::{OpenError, Replica, Rules, record},
@@ -47,6 +55,7 @@ pub(super) fn open(config: NodeConfig) -> Result<(Arc<Shared>, Vec<JoinHandle<()
     let shared = Arc::new(Shared {
         rules,
         reader,
+        turns: Turns::default(),
         waiting: WaitingRoom::default(),
         mailbox: Mailbox::new(config.queue_requests.max(1), config.queue_bytes, config.delivered_bytes),
         clock: AtomicU64::new(0),
@@ -63,21 +72,24 @@ pub(super) fn open(config: NodeConfig) -> Result<(Arc<Shared>, Vec<JoinHandle<()
         subscriber_bytes: config.subscriber_bytes,
         subscriptions: AtomicU64::new(0),
     });
-    let next_persist = Arc::new(disk::NextPersist::new(disk::APART_MAX));
+    let next_persist = Arc::new(disk::NextPersist::default());
     let (next, syncing) = (Arc::clone(&next_persist), Arc::clone(&shared));
     let disk = Builder::new()
         .name("facts-disk".to_owned())
         .spawn(move || disk::make_durable(&next, &syncer, &syncing))
         .map_err(NodeOpenError::Thread)?;
-    let writer = writer::Writer::new(
+    shared.turns.begin_with(Writer::new(
         replica,
         Arc::clone(&shared),
-        next_persist,
+        Arc::clone(&next_persist),
         config.tick,
         config.group_max.max(1),
         config.queue_requests.max(1),
-    );
-    let writer =
-        Builder::new().name("facts-writer".to_owned()).spawn(move || writer.run()).map_err(NodeOpenError::Thread)?;
+    ));
+    let of_writer = Arc::clone(&shared);
+    let writer = Builder::new()
+        .name("facts-writer".to_owned())
+        .spawn(move || turns::run(of_writer, next_persist))
+        .map_err(NodeOpenError::Thread)?;
     Ok((shared, vec![writer, disk]))
 }

@@ -10,15 +10,15 @@ use crate::replica::CommitNumber;
 
 /// Who waits.
 pub(super) enum Tell {
-    /// A client, with what came of its request.
-    Write(Applied, Acknowledge),
+    /// A client, with what came of its request; whether it ends a burst when it was told.
+    Write(Applied, Acknowledge, bool),
     Other(Box<dyn FnOnce(Result<(), NodeError>) + Send>),
 }
 
 impl Tell {
     pub(super) fn tell(self, outcome: Result<(), NodeError>) {
         match self {
-            Tell::Write(applied, done) => done(outcome.map(|()| applied)),
+            Tell::Write(applied, done, _) => done(outcome.map(|()| applied)),
             Tell::Other(tell) => tell(outcome),
         }
     }
@@ -53,19 +53,16 @@ impl WaitingRoom {
         tell.tell(Ok(()));
     }
 
-    pub(super) fn len(&self) -> usize {
-        self.0.lock().waiting.len()
-    }
-
-    /// All commits up to this one are durable. How many were told.
-    pub(super) fn tell_durable(&self, commit: CommitNumber) -> usize {
+    /// All commits up to this one are durable. Whether somebody was told who ends a burst after it.
+    pub(super) fn tell_durable(&self, commit: CommitNumber) -> bool {
         let mut inside = self.0.lock();
         inside.durable = inside.durable.max(commit);
         let count = inside.waiting.partition_point(|waiting| waiting.commit <= commit);
         let told: Vec<Waiting> = inside.waiting.drain(..count).collect();
         drop(inside);
+        let is_followed = told.iter().any(|waiting| matches!(waiting.tell, Tell::Write(_, _, true)));
         told.into_iter().for_each(|waiting| waiting.tell.tell(Ok(())));
-        count
+        is_followed
     }
 
     /// Tells those whose time is over.

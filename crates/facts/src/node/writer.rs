@@ -1,4 +1,4 @@
-//! The thread that owns the replica, and the one that makes its commits durable.
+//! What owns the replica: it applies what is asked for, and has it made durable.
 
 use std::{
     sync::{Arc, atomic::Ordering},
@@ -13,7 +13,7 @@ use super::{
     group::{Asking, Group},
     hub::Hub,
     job::{Acknowledge, Applied, Begin, CatchingUp, CaughtUp, Command, Job, NodeError, Outcomes, Work},
-    mailbox::{Delivered, Persisted},
+    mailbox::{By, Delivered, Persisted},
     now,
     plane::PeerMessage,
     waiting::Tell,
@@ -61,20 +61,6 @@ pub(super) struct Writer {
     resting: (CommitNumber, Option<Instant>),
 }
 
-/// However the thread ends, nobody waits for it afterwards.
-struct Closing(Arc<Shared>, Arc<NextPersist>);
-
-impl Drop for Closing {
-    fn drop(&mut self) {
-        self.0.is_serving.store(false, Ordering::Release);
-        self.0.mailbox.close();
-        self.1.end();
-        self.0.mailbox.take(Instant::now(), usize::MAX, 1, true).commands.into_iter().for_each(|command| {
-            command.refuse(NodeError::Stopped);
-        });
-    }
-}
-
 impl Writer {
     pub(super) fn new(
         replica: Replica<FactStore>,
@@ -103,45 +89,54 @@ impl Writer {
         }
     }
 
-    pub(super) fn run(mut self) {
-        let _closing = Closing(Arc::clone(&self.shared), Arc::clone(&self.next_persist));
-        loop {
-            // With nobody who is told by the writer, it is enough to know it with the next work.
-            let hears = !self.hub.is_empty() || self.replica.has_members();
-            let enough = self.enough();
-            let taken = self.shared.mailbox.take(self.next_tick, self.group_max, enough, hears);
-            taken.gone.iter().for_each(|listener| self.hub.remove(listener));
-            self.replica.listen(!self.hub.is_empty());
-            if let Some(persisted) = taken.persisted {
-                self.end_persist(persisted);
-                self.follow_effects();
-            }
-            let now = now();
-            for delivered in taken.messages {
-                self.receive(now, delivered);
-            }
-            let mut group = Group::of(taken.commands.len());
-            for command in taken.commands {
+    /// When it is to take a turn at the latest.
+    pub(super) fn next_tick(&self) -> Instant {
+        self.next_tick
+    }
+
+    /// Whether its next turn may have to wait for the disk.
+    pub(super) fn may_wait(&self) -> bool {
+        self.replica.storage().is_to_look()
+    }
+
+    /// Does what there is to do. Whether that was the last of all.
+    pub(super) fn turn(&mut self, by: By) -> bool {
+        let taken = self.shared.mailbox.take(self.group_max, by);
+        taken.gone.iter().for_each(|listener| self.hub.remove(listener));
+        self.replica.listen(!self.hub.is_empty());
+        if let Some(persisted) = taken.persisted {
+            self.end_persist(persisted);
+            self.follow_effects();
+        }
+        let now = now();
+        for delivered in taken.messages {
+            self.receive(now, delivered);
+        }
+        self.write_all(now, taken.commands);
+        if by == By::Thread && Instant::now() >= self.next_tick {
+            self.tick(now);
+        }
+        self.follow_effects();
+        // Before anybody is told that it is durable.
+        self.let_readers_know();
+        self.begin_persist();
+        // With nobody who is told by the writer, it is enough to know it with the next work.
+        let hears = !self.hub.is_empty() || self.replica.has_members();
+        self.shared.mailbox.expect(self.is_persisting(), hears);
+        taken.is_last
+    }
+
+    fn write_all(&mut self, now: Millis, commands: Vec<Command>) {
+        let mut group = Group::of(commands.len());
+        for command in commands {
+            if let Some(command) = group.take(command) {
+                self.write_group(now, std::mem::take(&mut group));
                 if let Some(command) = group.take(command) {
-                    self.write_group(now, std::mem::take(&mut group));
-                    if let Some(command) = group.take(command) {
-                        self.apply(now, command);
-                    }
+                    self.apply(now, command);
                 }
             }
-            self.write_group(now, group);
-            if Instant::now() >= self.next_tick {
-                self.tick(now);
-            }
-            self.follow_effects();
-            // Before anybody is told that it is durable.
-            self.let_readers_know();
-            self.begin_persist();
-            if taken.is_last {
-                break;
-            }
         }
-        self.end();
+        self.write_group(now, group);
     }
 
     /// What they go by.
@@ -255,19 +250,19 @@ impl Writer {
         let together = if asking.len() > 1 { self.replica.write(now, &writes).ok() } else { None };
         let together = together.map(|written| (seen_by(&written), written));
         let mut rest = writes.as_slice();
-        for Asking { writes: count, ack, deadline, done } in asking {
+        for Asking { writes: count, ack, deadline, is_in_burst, done } in asking {
             let Some((writes, others)) = rest.split_at_checked(count) else { return };
             rest = others;
             let outcome = match &together {
                 Some((seen, written)) => Ok(applied(written, Arc::clone(seen))),
                 None => self.replica.write(now, writes).map(|written| applied(&written, seen_by(&written))),
             };
-            self.acknowledge(outcome, ack, deadline, done);
+            self.acknowledge(outcome, ack, deadline, (done, is_in_burst));
         }
     }
 
     fn write(&mut self, now: Millis, job: Job) {
-        let Job { work, ack, deadline, done } = job;
+        let Job { work, ack, deadline, is_in_burst, done } = job;
         if let Ack::Replicated(wanted) = ack
             && let Err(error) = self.exchange.check_wanted(&self.replica, wanted)
         {
@@ -278,7 +273,7 @@ impl Writer {
             Work::Each(writes) => self.write_each(now, writes),
             Work::Count(write) => self.count(now, write),
         };
-        self.acknowledge(outcome, ack, deadline, done);
+        self.acknowledge(outcome, ack, deadline, (done, is_in_burst));
     }
 
     fn acknowledge(
@@ -286,11 +281,11 @@ impl Writer {
         outcome: Result<(Applied, CommitNumber), Refused<StoreError>>,
         ack: Ack,
         deadline: Instant,
-        done: Acknowledge,
+        (done, is_in_burst): (Acknowledge, bool),
     ) {
         match outcome {
             Ok((applied, commit)) if ack == Ack::Durable => {
-                self.when_durable_until(commit, deadline, Tell::Write(applied, done));
+                self.when_durable_until(commit, deadline, Tell::Write(applied, done, is_in_burst));
             }
             Ok((applied, _)) => {
                 let seq = applied.seen.as_ref().map(|seen| seen.cursor.applied.get(self.replica.origin()));
@@ -405,11 +400,6 @@ impl Writer {
         self.asked > self.durable
     }
 
-    /// How many requests that wait for the disk are worth a commit.
-    fn enough(&self) -> usize {
-        if self.is_persisting() { self.next_persist.lacks().unwrap_or(usize::MAX) } else { 1 }
-    }
-
     fn begin_persist(&mut self) {
         let is_asked = self.is_persisting() && self.asked == self.replica.last_commit();
         if is_asked || self.replica.is_poisoned() || !self.replica.needs_persist() {
@@ -426,7 +416,7 @@ impl Writer {
             },
         };
         self.asked = mark.commit();
-        self.next_persist.put(mark, self.shared.waiting.len());
+        self.next_persist.put(mark);
     }
 
     fn end_persist(&mut self, (mark, outcome): Persisted) {
@@ -461,7 +451,7 @@ impl Writer {
     }
 
     /// What was applied is made durable and acknowledged, and the clean stop is marked.
-    fn end(mut self) {
+    pub(super) fn end(mut self: Box<Writer>) {
         let until = Instant::now() + END_MAX;
         while self.is_persisting() && !self.replica.is_poisoned() {
             let Some(persisted) = self.shared.mailbox.take_persisted(until) else {

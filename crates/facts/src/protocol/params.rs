@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 use super::{
     error::ProtocolError,
     quick,
-    raw::{Members, Raw},
+    raw::{Members, Objects, Raw},
 };
 
 /// The members of an object. `null` counts as absent, except where any value may stand.
@@ -20,11 +20,16 @@ pub(crate) struct Params<'a> {
     /// Of an object in a list: the list's name, and which of it.
     element: Option<(&'static str, usize)>,
     members: Members<'a>,
+    /// Of a list among them that was taken apart.
+    objects: Option<Objects<'a>>,
 }
 
 impl<'a> Params<'a> {
-    pub(crate) fn of_request(given: Option<Given<'a>>) -> Result<Params<'a>, ProtocolError> {
-        Params::object(given.unwrap_or(Given::Object(Vec::new())), None)
+    pub(crate) fn of_request(
+        given: Option<Given<'a>>,
+        objects: Option<Objects<'a>>,
+    ) -> Result<Params<'a>, ProtocolError> {
+        Ok(Params { objects, ..Params::object(given.unwrap_or(Given::Object(Vec::new())), None)? })
     }
 
     /// The object that is the `index`th of the list `name`.
@@ -37,7 +42,7 @@ impl<'a> Params<'a> {
             let field = element.map_or("params".to_owned(), |(name, index)| format!("{name}[{index}]"));
             return Err(ProtocolError::field(field, "must be an object"));
         };
-        let params = Params { element, members };
+        let params = Params { element, members, objects: None };
         match first_twice(params.members.iter().map(|(name, _)| &**name)) {
             Some(name) => Err(ProtocolError::field(params.field(&shortened(name)), "is there twice")),
             None => Ok(params),
@@ -75,6 +80,17 @@ impl<'a> Params<'a> {
         read: impl FnOnce(Raw<'a>) -> Result<T, String>,
     ) -> Result<T, ProtocolError> {
         self.optional(name, read)?.ok_or_else(|| ProtocolError::field(self.field(name), "is missing"))
+    }
+
+    /// A list of objects, as it should be.
+    pub(crate) fn objects(&mut self, name: &str) -> Result<Vec<Given<'a>>, ProtocolError> {
+        match self.objects.take_if(|(list, _)| *list == name) {
+            Some((_, all)) => {
+                self.raw(name);
+                Ok(all.into_iter().map(Given::Object).collect())
+            }
+            None => self.required(name, objects),
+        }
     }
 
     pub(crate) fn flag(&mut self, name: &str) -> Result<bool, ProtocolError> {
@@ -196,8 +212,7 @@ pub(crate) fn list<'a, T: Deserialize<'a>>(raw: Raw<'a>) -> Result<Vec<T>, Strin
     serde_json::from_str(raw.get()).map_err(|_| "must be a list".to_owned())
 }
 
-/// Of objects, as it should be.
-pub(crate) fn objects(raw: Raw<'_>) -> Result<Vec<Given<'_>>, String> {
+fn objects(raw: Raw<'_>) -> Result<Vec<Given<'_>>, String> {
     match quick::objects(raw.get()) {
         Some(all) => Ok(all.into_iter().map(Given::Object).collect()),
         None => list(raw),

@@ -8,12 +8,16 @@ use std::borrow::Cow;
 
 use super::{
     limits::BATCH_MAX,
-    raw::{Members, Raw},
+    raw::{Members, Objects, Raw},
 };
 
 /// Of names in the objects around each other, and of objects and arrays around each other.
 const NAMES_MAX: usize = 32;
 const DEPTH_MAX: usize = 8;
+
+/// Parameters that are long lists of objects. They are taken apart where they stand, as to come back to them is to read
+/// most of the message twice.
+const LISTS: [&str; 2] = ["entries", "operations"];
 
 /// The members of a request that are read.
 #[derive(Debug, Default, PartialEq)]
@@ -22,6 +26,8 @@ pub(super) struct Envelope<'a> {
     pub(super) id: Option<Raw<'a>>,
     pub(super) method: Option<Raw<'a>>,
     pub(super) params: Option<Members<'a>>,
+    /// A list among the parameters, which has them as text as well.
+    pub(super) objects: Option<Objects<'a>>,
 }
 
 /// The members of a request that is an object. `None`: it is for the general reader.
@@ -31,7 +37,8 @@ pub(super) fn envelope(text: &str) -> Option<Envelope<'_>> {
     scanner.each_member(|scanner, name| {
         let place = match name {
             "params" => {
-                let members = scanner.members()?;
+                let (members, objects) = scanner.params()?;
+                envelope.objects = objects;
                 return envelope.params.replace(members).is_none().then_some(());
             }
             "method" => &mut envelope.method,
@@ -48,11 +55,7 @@ pub(super) fn envelope(text: &str) -> Option<Envelope<'_>> {
 /// The members of the objects in an array, as many as a batch may have. `None`: it is for the general reader.
 pub(super) fn objects(text: &str) -> Option<Vec<Members<'_>>> {
     let mut scanner = Scanner::new(text);
-    let mut all = Vec::new();
-    scanner.each_element(|scanner| {
-        all.push(scanner.members()?);
-        (all.len() <= BATCH_MAX).then_some(())
-    })?;
+    let all = scanner.objects()?;
     scanner.is_at_end().then_some(all)
 }
 
@@ -97,6 +100,39 @@ impl<'a> Scanner<'a> {
         self.value()?;
         let text = self.text.get(begin..self.at)?;
         Some(Raw::seen(text, spaces == self.spaces))
+    }
+
+    /// And of the first list the objects.
+    fn params(&mut self) -> Option<(Members<'a>, Option<Objects<'a>>)> {
+        let (mut members, mut objects) = (Vec::new(), None);
+        self.each_member(|scanner, name| {
+            let (begin, spaces) = (scanner.at, scanner.spaces);
+            if objects.is_none() && LISTS.contains(&name) && scanner.bytes.get(begin..)?.starts_with(b"[{") {
+                objects = Some((name, scanner.objects()?));
+            } else {
+                scanner.value()?;
+            }
+            let text = scanner.text.get(begin..scanner.at)?;
+            members.push((Cow::Borrowed(name), Raw::seen(text, spaces == scanner.spaces)));
+            Some(())
+        })?;
+        Some((members, objects))
+    }
+
+    fn objects(&mut self) -> Option<Vec<Members<'a>>> {
+        let mut all = Vec::new();
+        self.each_element(|scanner| {
+            let members = scanner.members()?;
+            let names = || members.iter().map(|(name, _)| name);
+            let is_twice = |(at, name)| names().take(at).any(|other| other == name);
+            // As in any other object.
+            if members.len() > NAMES_MAX || names().enumerate().any(is_twice) {
+                return None;
+            }
+            all.push(members);
+            (all.len() <= BATCH_MAX).then_some(())
+        })?;
+        Some(all)
     }
 
     fn members(&mut self) -> Option<Members<'a>> {
@@ -343,6 +379,13 @@ mod tests {
                     "method" => envelope.method,
                     "params" => {
                         check_members(envelope.params.clone().unwrap_or_default(), &value)?;
+                        if let Some((name, objects)) = &envelope.objects {
+                            let expected = value[*name].as_array().cloned().unwrap_or_default();
+                            prop_assert_eq!(objects.len(), expected.len());
+                            for (members, value) in objects.iter().zip(&expected) {
+                                check_members(members.clone(), value)?;
+                            }
+                        }
                         continue;
                     }
                     other => return Err(TestCaseError::fail(other.to_owned())),
@@ -393,13 +436,22 @@ mod tests {
                 let expected: Vec<Value> = serde_json::from_str(&text).map_err(|error| TestCaseError::fail(error.to_string()))?;
                 prop_assert_eq!(found.len(), expected.len());
                 for (members, value) in found.into_iter().zip(&expected) {
-                    let mut names: Vec<&str> = members.iter().map(|(name, _)| &**name).collect();
-                    names.sort_unstable();
-                    names.dedup();
-                    if names.len() == members.len() {
-                        check_members(members, value)?;
-                    }
+                    check_members(members, value)?;
                 }
+            }
+        }
+
+        #[test]
+        fn lists_of_objects_are_taken_apart_where_they_stand(
+            all in prop::collection::vec(json(), 1..4),
+            name in prop::sample::select(LISTS.to_vec()),
+            space in prop::sample::select(vec!["", " "]),
+        ) {
+            let text = format!("{{\"params\":{{\"a\":1,\"{name}\":[{}]}}}}", all.join(&format!(",{space}")));
+            check(&text)?;
+            if let Some(found) = envelope(&text) {
+                let is_of_objects = all.iter().all(|one| one.starts_with('{'));
+                prop_assert!(found.objects.is_some() || !is_of_objects);
             }
         }
     }

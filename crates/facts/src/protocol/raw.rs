@@ -7,6 +7,9 @@ use serde_json::value::RawValue;
 /// Of an object, in the order in which they came. Names may come twice.
 pub(crate) type Members<'a> = Vec<(Cow<'a, str>, Raw<'a>)>;
 
+/// A list of objects: its name, and their members.
+pub(crate) type Objects<'a> = (&'a str, Vec<Members<'a>>);
+
 /// The text of a JSON value, without spaces around it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Raw<'a> {

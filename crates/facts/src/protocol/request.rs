@@ -15,6 +15,7 @@ use super::{
     limits::NAME_BYTES_MAX,
     method::{Method, Plane},
     params::{Given, Params, text},
+    raw::Objects,
 };
 use crate::{
     causality::NodeId,
@@ -239,8 +240,13 @@ impl serde::Serialize for Cursor {
 impl Request {
     /// # Errors
     /// [`ProtocolError::InvalidParams`], or [`ProtocolError::TooLarge`].
-    pub(crate) fn read(plane: Plane, method: Method, given: Option<Given<'_>>) -> Result<Request, ProtocolError> {
-        let mut params = Params::of_request(given)?;
+    pub(crate) fn read<'a>(
+        plane: Plane,
+        method: Method,
+        given: Option<Given<'a>>,
+        objects: Option<Objects<'a>>,
+    ) -> Result<Request, ProtocolError> {
+        let mut params = Params::of_request(given, objects)?;
         let read = &mut params;
         let request = match method {
             // An older form of the protocol had clients say what they can.

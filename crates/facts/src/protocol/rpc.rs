@@ -15,7 +15,7 @@ use super::{
     method::{Method, Plane},
     params::{Given, shortened, text},
     quick,
-    raw::Raw,
+    raw::{Objects, Raw},
     request::Request,
 };
 
@@ -177,6 +177,7 @@ struct Envelope<'a> {
     id: Option<Raw<'a>>,
     method: Option<Raw<'a>>,
     params: Option<Given<'a>>,
+    objects: Option<Objects<'a>>,
 }
 
 #[derive(Deserialize)]
@@ -193,13 +194,14 @@ struct General<'a> {
 
 impl<'a> From<General<'a>> for Envelope<'a> {
     fn from(General { jsonrpc, id, method, params }: General<'a>) -> Envelope<'a> {
-        Envelope { jsonrpc: jsonrpc.map(Raw::from), id: id.map(Raw::from), method: method.map(Raw::from), params }
+        let [jsonrpc, id, method] = [jsonrpc, id, method].map(|raw| raw.map(Raw::from));
+        Envelope { jsonrpc, id, method, params, objects: None }
     }
 }
 
 impl<'a> From<quick::Envelope<'a>> for Envelope<'a> {
-    fn from(quick::Envelope { jsonrpc, id, method, params }: quick::Envelope<'a>) -> Envelope<'a> {
-        Envelope { jsonrpc, id, method, params: params.map(Given::Object) }
+    fn from(quick::Envelope { jsonrpc, id, method, params, objects }: quick::Envelope<'a>) -> Envelope<'a> {
+        Envelope { jsonrpc, id, method, params: params.map(Given::Object), objects }
     }
 }
 
@@ -246,7 +248,7 @@ fn request(surface: &Surface, envelope: Envelope<'_>) -> Result<Request, Protoco
     let name = envelope.method.ok_or_else(|| invalid("`method` is missing"))?;
     let name = text(name).map_err(|_| invalid("`method` must be text"))?;
     let method = surface.method(&name)?;
-    Request::read(surface.plane, method, envelope.params)
+    Request::read(surface.plane, method, envelope.params, envelope.objects)
 }
 
 #[cfg(test)]

@@ -21,7 +21,7 @@ use tokio::{
 use super::{
     Peer, Serving, answer,
     dozing::Dozing,
-    lane::Told,
+    lane::{Lane, Told},
     outgoing::{Asking, Done, Gone, Outgoing, Outlet},
     output::Output,
     plan::{self, Asked, Plan},
@@ -59,13 +59,8 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// When nothing is due.
 const FAR: Duration = Duration::from_secs(86_400);
 
-pub(super) async fn run<S>(
-    serving: &Arc<Serving>,
-    stream: S,
-    listener: Listener,
-    peer: Option<Peer>,
-    told: mpsc::UnboundedSender<Told>,
-) where
+pub(super) async fn run<S>(serving: &Arc<Serving>, stream: S, listener: Listener, peer: Option<Peer>, lane: Lane)
+where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
     let (mut reader, writer) = tokio::io::split(stream);
@@ -87,7 +82,7 @@ pub(super) async fn run<S>(
         peer,
         session: None,
         outlet: Arc::<Outgoing<_>>::clone(&outgoing),
-        told,
+        lane,
         news,
         is_stream,
         in_flight: Arc::clone(&in_flight),
@@ -146,8 +141,7 @@ pub(super) struct Input {
     peer: Option<Peer>,
     session: Option<Session>,
     outlet: Arc<dyn Outlet>,
-    /// For what the node answers later.
-    told: mpsc::UnboundedSender<Told>,
+    lane: Lane,
     pub(super) news: mpsc::Sender<Vec<u8>>,
     pub(super) is_stream: Arc<AtomicBool>,
     in_flight: Arc<Semaphore>,
@@ -205,6 +199,7 @@ impl Input {
                 continue;
             };
             let input = buffer.get(..read).unwrap_or_default();
+            self.lane.awake.works();
             if read == 0 || self.take(input).await.is_err() {
                 return;
             }
@@ -327,7 +322,8 @@ impl Input {
             Ok((Plan::Write { work, ack, asked }, _)) if matches!(route, Route::Frame { .. }) => {
                 let permit = self.room(cost(&work, &asked)).await?;
                 let done = Done { id, route, asked, permit, asking };
-                let (to, told) = (Arc::clone(&self.outlet), self.told.clone());
+                let (to, told) = (Arc::clone(&self.outlet), self.lane.told.clone());
+                self.lane.awake.works();
                 self.serving.node.submit_in_burst(
                     work,
                     ack,

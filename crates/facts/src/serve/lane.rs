@@ -20,7 +20,10 @@ use tokio::{
     time::timeout,
 };
 
-use super::outgoing::{Done, Outlet};
+use super::{
+    awake::{AWAKE, Awake},
+    outgoing::{Done, Outlet},
+};
 use crate::{
     node::{Applied, Node, NodeError},
     protocol::{Listener, Plane},
@@ -47,6 +50,7 @@ pub(super) struct Lane {
     pub(super) runtime: Handle,
     /// Bounded by the permits of what was asked.
     pub(super) told: mpsc::UnboundedSender<Told>,
+    pub(super) awake: Arc<Awake>,
 }
 
 /// They end by themselves when the server does.
@@ -107,18 +111,23 @@ impl Lanes {
 
     fn deal(count: usize, node: &Node, ending: &Ending, ended: &mut Vec<oneshot::Receiver<()>>) -> io::Result<Dealt> {
         let mut dealt = Dealt::default();
+        // Where there is one processor, whoever is waited for needs it.
+        let time =
+            if thread::available_parallelism().is_ok_and(|count| count.get() > 1) { AWAKE } else { Duration::ZERO };
         for _ in 0..count.max(1) {
-            let of_hook = node.clone();
-            let mut runtime = Builder::new_current_thread();
-            // All that clients had sent is read.
-            let runtime = runtime.enable_all().on_thread_park(move || of_hook.end_burst()).build()?;
+            let runtime = Builder::new_current_thread().enable_all().build()?;
+            let awake = Arc::new(Awake::new(time));
+            let (staying, node) = (Arc::clone(&awake), node.clone());
+            // What clients sent at once is written at once.
+            runtime.spawn(unconstrained(async move { staying.stay(|| node.end_burst()).await }));
             let (told, answered) = mpsc::unbounded_channel();
             let (ends, end) = oneshot::channel();
-            dealt.lanes.push(Lane { runtime: runtime.handle().clone(), told });
+            let lane = Lane { runtime: runtime.handle().clone(), told, awake };
+            dealt.lanes.push(lane.clone());
             ended.push(end);
             let ending = ending.clone();
             thread::Builder::new().name("facts-clients".to_owned()).spawn(move || {
-                run(runtime, answered, ending);
+                run(runtime, answered, lane.awake, ending);
                 drop(ends);
             })?;
         }
@@ -142,18 +151,19 @@ impl Lanes {
     }
 }
 
-fn run(runtime: Runtime, answered: mpsc::UnboundedReceiver<Told>, ending: Ending) {
+fn run(runtime: Runtime, answered: mpsc::UnboundedReceiver<Told>, awake: Arc<Awake>, ending: Ending) {
     // Of all connections: how much one has its share of is not for this to count.
-    runtime.spawn(unconstrained(tell(answered)));
+    runtime.spawn(unconstrained(tell(answered, awake)));
     runtime.block_on(ending.come());
     runtime.shutdown_timeout(READS_END_MAX);
 }
 
 /// Puts answers in words and sends them off, without waking those that asked.
-async fn tell(mut answered: mpsc::UnboundedReceiver<Told>) {
+async fn tell(mut answered: mpsc::UnboundedReceiver<Told>, awake: Arc<Awake>) {
     let mut all = Vec::new();
     let mut reached: Vec<Arc<dyn Outlet>> = Vec::new();
     while answered.recv_many(&mut all, TAKEN_MAX).await > 0 {
+        awake.works();
         for Told { to, done, outcome } in all.drain(..) {
             if to.answer(done, outcome) {
                 reached.push(to);

@@ -159,11 +159,11 @@ fn hand_over(server: &Server, plane: Plane, stream: UnixStream) {
     }
     let listener = Listener::Socket(plane);
     let (Ok(stream), Some(lane)) = (stream.into_std(), server.0.lanes.next(listener)) else { return };
-    let (server, told) = (server.clone(), lane.told.clone());
+    let (server, by) = (server.clone(), lane.clone());
     lane.runtime.spawn(async move {
         // It is of no use when the system does not let it be watched.
         if let Ok(stream) = Socket::new(stream) {
-            server.serve_by(stream, listener, peer, told).await;
+            server.serve_by(stream, listener, peer, by).await;
         }
     });
 }

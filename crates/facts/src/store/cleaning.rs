@@ -1,8 +1,8 @@
 //! Getting rid of facts that are no longer live: commits move what is live at the beginning of the log to its end.
 //!
 //! A commit earns a credit in proportion to its own bytes, the more the greater the share of what is not live, and later
-//! ones spend it. So the log is never much longer than two and a half times what is live: at worst all that is live lies
-//! before what is not, and has to be moved first. A small commit does not spend at once what a large one earned.
+//! ones spend it. So the log is never much longer than two and a half times what is live and some slack: at worst all that is
+//! live lies before what is not, and has to be moved first. A small commit does not spend at once what a large one earned.
 
 use crate::{
     key::FactKey,
@@ -69,6 +69,10 @@ impl Credit {
             }
             // Whoever asks for one of its facts is told what is wrong with it.
             let Some(payload) = read(shared, number) else {
+                tracing::error!(
+                    block = number,
+                    "a block of facts cannot be read: no room is given back until a restart"
+                );
                 self.is_stopped = true;
                 break;
             };

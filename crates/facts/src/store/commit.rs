@@ -23,6 +23,9 @@ use crate::{
 /// Blocks that the log leaves behind with one commit at most.
 const PASSED_MAX: usize = 10_000;
 
+/// Commits of so many bytes are a reason to look at the engine: some of its smallest buffers, of which it takes several.
+const LOOK_BYTES: u64 = 512 << 10;
+
 /// Names of metadata of which it is known what they have.
 const METADATA_MAX: usize = 64;
 
@@ -226,17 +229,12 @@ impl FactStore {
 
     /// `changes`: those that it was prepared of.
     pub(super) fn write(&mut self, prepared: Prepared, changes: &[Change]) -> Result<(), StoreError> {
-        let has_refused = self.room.has_refused();
+        let (has_refused, is_to_look) = (self.room.has_refused(), self.is_to_look());
         self.room.take(prepared.bytes)?;
-        let health = self.shared.with_engine(|engine| {
-            if has_refused { engine.is_well() } else { Ok(()) }.and_then(|()| engine.wait_for_workers())
-        });
-        match health {
-            Err(error @ StoreError::Engine { .. }) => {
-                self.reopen(error, self.tally.commits)?;
-            }
-            other => other?,
+        if is_to_look {
+            self.look(has_refused)?;
         }
+        self.unlooked = self.unlooked.saturating_add(prepared.bytes);
         let shared = self.shared.clone();
         let _under_way = shared.commit.lock();
         // Nobody is led to the new blocks yet.
@@ -259,6 +257,26 @@ impl FactStore {
             }
         }
         self.take_effect(prepared.live, changes);
+        Ok(())
+    }
+
+    /// Whether the next commit looks whether the engine can take it, and may have to wait until it can.
+    #[must_use]
+    pub fn is_to_look(&self) -> bool {
+        self.unlooked >= LOOK_BYTES || self.room.has_refused()
+    }
+
+    fn look(&mut self, has_refused: bool) -> Result<(), StoreError> {
+        let health = self.shared.with_engine(|engine| {
+            if has_refused { engine.is_well() } else { Ok(()) }.and_then(|()| engine.wait_for_workers())
+        });
+        match health {
+            Err(error @ StoreError::Engine { .. }) => {
+                self.reopen(error, self.tally.commits)?;
+            }
+            other => other?,
+        }
+        self.unlooked = 0;
         Ok(())
     }
 

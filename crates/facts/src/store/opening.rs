@@ -83,7 +83,7 @@ pub(super) fn open(settings: Settings) -> Result<FactStore, StoreError> {
     if loss.is_some() {
         syncer.sync()?;
     }
-    let credit = Credit::new(settings.write_buffer_bytes / 4);
+    let credit = Credit::new(settings.slack_bytes);
     let reclaim = Reclaim::new(settings.write_buffer_bytes.saturating_mul(2));
     let ahead = Ahead::new(&engine_folder(folder), first_log);
     Ok(FactStore {
@@ -92,6 +92,7 @@ pub(super) fn open(settings: Settings) -> Result<FactStore, StoreError> {
         tally,
         syncer,
         room,
+        unlooked: u64::MAX,
         nonces,
         credit,
         reclaim,

@@ -13,6 +13,9 @@ pub struct Settings {
     /// Newest records before they go to a table; there are up to three such buffers for a while. A larger one takes
     /// more in a rush, before tables have to be merged.
     pub write_buffer_bytes: u64,
+    /// Facts that are no longer live and take no more than this are left where they are; beyond it what is live before them is
+    /// moved, to give their place back. More saves the moving, and takes a part of the start to read.
+    pub slack_bytes: u64,
     /// Lost values kept for each key.
     pub lost_max: usize,
     /// Left free on the disk: a commit is refused before it would be taken. Tables are merged in it. With 0 a commit is
@@ -33,6 +36,7 @@ impl Settings {
             state_cache_bytes: 4 << 20,
             block_cache_bytes: 2 << 20,
             write_buffer_bytes: 8 << 20,
+            slack_bytes: 32 << 20,
             lost_max: 16,
             room_kept: 64 << 20,
             accept_loss: false,

@@ -94,9 +94,10 @@ impl Filled {
     }
 }
 
-/// With buffers so small that hardly anything that is not live is not worth moving.
+/// With buffers so small that tables come soon, and hardly anything that is not live is not worth moving.
 fn settings(folder: &tempfile::TempDir) -> Settings {
-    Settings { state_cache_bytes: 4 << 10, write_buffer_bytes: 16 << 10, ..Settings::new(folder.path()) }
+    let small = Settings { state_cache_bytes: 4 << 10, write_buffer_bytes: 16 << 10, ..Settings::new(folder.path()) };
+    Settings { slack_bytes: 4 << 10, ..small }
 }
 
 /// Several different numbers below `bound`.

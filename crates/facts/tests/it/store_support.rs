@@ -141,7 +141,8 @@ impl Model {
 
 /// Buffers so small that tables are made of little.
 pub fn small(folder: &Path) -> Settings {
-    Settings { write_buffer_bytes: 16 << 10, lost_max: 3, state_cache_bytes: 64 << 10, ..Settings::new(folder) }
+    let small = Settings { write_buffer_bytes: 16 << 10, slack_bytes: 4 << 10, ..Settings::new(folder) };
+    Settings { lost_max: 3, state_cache_bytes: 64 << 10, ..small }
 }
 
 pub fn sealed(folder: &Path) -> Settings {

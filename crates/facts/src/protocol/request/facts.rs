@@ -12,7 +12,7 @@ use crate::{
         error::{Part, ProtocolError},
         json,
         limits::{BATCH_MAX, QUERY_LIMIT_DEFAULT, QUERY_LIMIT_MAX, TTL_SECONDS_MAX, VALUE_BYTES_MAX},
-        params::{Given, Params, list, number, objects, text},
+        params::{Given, Params, list, number, text},
         raw::Raw,
     },
 };
@@ -123,7 +123,7 @@ pub(super) fn batch<'a, T: Deserialize<'a>>(params: &mut Params<'a>, name: &str)
 
 /// As [`batch`], of objects.
 pub(super) fn batch_of_objects<'a>(params: &mut Params<'a>, name: &str) -> Result<Vec<Given<'a>>, ProtocolError> {
-    checked_batch(params.required(name, objects)?, params, name)
+    checked_batch(params.objects(name)?, params, name)
 }
 
 fn checked_batch<T>(elements: Vec<T>, params: &Params<'_>, name: &str) -> Result<Vec<T>, ProtocolError> {
@@ -137,8 +137,9 @@ fn checked_batch<T>(elements: Vec<T>, params: &Params<'_>, name: &str) -> Result
 }
 
 /// In what order two writes of one key would count, nobody said; so there is only one.
-fn refuse_twice<'a>(name: &str, keys: impl Iterator<Item = &'a FactKey>) -> Result<(), ProtocolError> {
-    let mut seen: HashSet<&FactKey, ahash::RandomState> = HashSet::default();
+fn refuse_twice<'a>(name: &str, keys: impl ExactSizeIterator<Item = &'a FactKey>) -> Result<(), ProtocolError> {
+    let mut seen: HashSet<&FactKey, ahash::RandomState> =
+        HashSet::with_capacity_and_hasher(keys.len(), ahash::RandomState::default());
     for (index, key) in keys.enumerate() {
         if !seen.insert(key) {
             return Err(ProtocolError::field(format!("{name}[{index}].key"), "is there twice; send each key once"));
