@@ -54,6 +54,8 @@ pub struct Write {
 /// Where a node stands.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Status {
+    /// Under what name the node writes. It writes under no earlier one any more.
+    pub origin: Origin,
     /// Grows with each status of a node.
     pub at: Hlc,
     /// What it has applied durably.

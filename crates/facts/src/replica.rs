@@ -18,6 +18,7 @@ mod members;
 mod merge;
 mod open;
 mod progress;
+mod prune;
 mod pull;
 mod quarantine;
 pub(crate) mod read;
@@ -33,8 +34,8 @@ use std::{collections::BTreeMap, sync::Arc};
 
 pub(crate) use self::pull::size_of;
 use self::{
-    collect::Sweep, digest::Digest, effect::Outbox, members::Members, progress::Progress, pull::Pulling,
-    quarantine::Quarantine, sync::Standing,
+    collect::Sweep, digest::Digest, effect::Outbox, members::Members, progress::Progress, prune::Pruning,
+    pull::Pulling, quarantine::Quarantine, sync::Standing,
 };
 pub use self::{
     config::{Config, Limits, Rules, Start},
@@ -77,6 +78,7 @@ pub struct Replica<S> {
     quarantine: Quarantine,
     standing: Standing,
     sweep: Sweep,
+    pruning: Pruning,
     pulls: BTreeMap<NodeId, Pulling>,
     outbox: Outbox,
     /// Whether events are made.
@@ -182,6 +184,7 @@ impl<S: Storage> Replica<S> {
         self.sweep_ends(now)?;
         self.advance_epoch(now)?;
         self.collect(now)?;
+        self.prune(now)?;
         self.continue_fetching(now);
         self.send_statuses(now);
         Ok(())

@@ -200,6 +200,12 @@ impl State {
         State { context: self.context.clone(), cells: self.cells.iter().filter(|cell| keep(cell)).cloned().collect() }
     }
 
+    /// The same cells, having seen what `context` covers, and their own writes.
+    #[must_use]
+    pub(crate) fn with_context(&self, context: VersionVector) -> State {
+        State::new(context, self.cells.clone())
+    }
+
     /// A hash of the cells that have not ended at `at`, equal on nodes where readers are to see the same. The context
     /// has no part in it, nor have cells that ended: nodes may differ in what they remember of writes that are gone.
     #[must_use]

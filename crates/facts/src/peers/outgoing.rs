@@ -162,6 +162,7 @@ mod tests {
         let root = Some(Root { epoch: Millis(at), sum: u128::MAX - 1 });
         let at = Hlc::from_u64(at).unwrap();
         PeerMessage::Replica(Message::Status(Status {
+            origin: origin("a"),
             at,
             applied,
             collected: VersionVector::default(),

@@ -11,7 +11,7 @@ use crate::{
 /// Rows looked at in one go.
 const ROWS_MAX: usize = 512;
 /// Milliseconds between two passes over all that has ended.
-const PASS_EVERY_MS: u64 = 5_000;
+pub(super) const PASS_EVERY_MS: u64 = 5_000;
 
 #[derive(Debug)]
 pub(super) struct Sweep {

@@ -76,7 +76,7 @@ impl Default for Limits {
             batch_keys: 1_000,
             value_bytes: 1 << 20,
             cells: 16_384,
-            origins: 4_096,
+            origins: 65_536,
             page_keys: 512,
             page_bytes: 1 << 20,
             held: 10_000,

@@ -85,6 +85,7 @@ pub struct Counts {
     pub divergences: u64,
     pub repaired: u64,
     pub collected: u64,
+    pub pruned: u64,
     pub expired: u64,
 }
 

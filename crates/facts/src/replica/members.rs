@@ -181,6 +181,7 @@ impl<S: Storage> Replica<S> {
         let is_settled = self.is_settled(now) && !self.progress_moved;
         let root = is_settled.then(|| Root { epoch: self.digest.epoch(), sum: self.digest.root() });
         let status = Status {
+            origin: self.origin.clone(),
             at,
             applied: self.durable.clone(),
             collected: self.collected.clone(),

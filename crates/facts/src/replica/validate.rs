@@ -7,7 +7,7 @@ use serde::de::IgnoredAny;
 use crate::{
     causality::{NodeId, VersionVector},
     key::FactKey,
-    message::{Entry, Listing, Message, Page, Part, Repair, Write},
+    message::{Entry, Listing, Message, Page, Part, Repair, Status, Write},
     replica::{
         Limits, Rules,
         digest::{BUCKETS, KEYS_LISTED_MAX},
@@ -44,7 +44,7 @@ impl Check<'_> {
     pub(super) fn message(&self, message: &Message) -> Result<(), Malformed> {
         match message {
             Message::Write(write) => self.write(write),
-            Message::Status(status) => self.vector(&status.applied).and_then(|()| self.vector(&status.collected)),
+            Message::Status(status) => self.status(status),
             Message::Pull(pull) => self.vector(&pull.seen),
             Message::Page(page) => self.page(page),
             Message::Behind { collected } => self.vector(collected),
@@ -73,6 +73,14 @@ impl Check<'_> {
             }
         }
         Ok(())
+    }
+
+    fn status(&self, status: &Status) -> Result<(), Malformed> {
+        if status.origin.node != *self.from {
+            return Err(Malformed::Foreign(status.origin.node.clone()));
+        }
+        self.vector(&status.applied)?;
+        self.vector(&status.collected)
     }
 
     fn page(&self, page: &Page) -> Result<(), Malformed> {

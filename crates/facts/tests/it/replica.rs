@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use weir_facts::{
     Body, Config, Effect, EventKind, FactKey, JsonText, Memory, Millis, NodeId, Operation, Precondition, Refused,
-    Replica, Rules, Strategy, WriteFact, message::Message,
+    Replica, Rules, Storage, Strategy, VersionVector, WriteFact,
+    message::{Message, Repair},
 };
 
 const NOW: Millis = Millis(1_800_000_000_000);
@@ -300,4 +301,89 @@ fn receiving_keeps_up_with_bulk() {
     };
     check(1, entries);
     check(100, entries);
+}
+
+/// A replica of a storage that was not stopped.
+fn reopened(replica: Replica<Memory>, name: &str, now: Millis) -> Replica<Memory> {
+    self::replica(name, replica.into_storage(), now)
+}
+
+fn seen(replica: &Replica<Memory>, key: &str) -> Vec<u64> {
+    let state = replica.storage().state(&FactKey::new(key).unwrap()).unwrap().unwrap();
+    state.context().iter().map(|(_, seq)| seq).collect()
+}
+
+#[test]
+fn contexts_keep_no_origin_that_is_no_more() {
+    let mut now = NOW;
+    let (mut a, mut b) = (replica("a", Memory::new(), now), replica("b", Memory::new(), now));
+    for round in 0..6 {
+        a.write(now, &[put("k.x", &round.to_string()), put("k.only", "0")]).unwrap();
+        exchange(&mut a, &mut b, now);
+        b.write(now, &[put("k.both", &round.to_string())]).unwrap();
+        exchange(&mut a, &mut b, now);
+        now = now.plus(1_000);
+        (a, b) = (reopened(a, "a", now), reopened(b, "b", now));
+    }
+    assert!(seen(&a, "k.x").len() >= 5, "each start wrote it: {:?}", seen(&a, "k.x"));
+    wait(&mut a, &mut b, &mut now);
+    for replica in [&a, &b] {
+        for key in ["k.x", "k.only", "k.both"] {
+            assert_eq!(seen(replica, key).len(), 1, "{key}: its one cell's");
+        }
+        assert!(replica.counts().pruned >= 2);
+        assert_eq!(value(replica, "k.x", now).as_deref(), Some("5"));
+    }
+    assert_eq!(a.root(), b.root());
+    let pruned = a.counts().pruned;
+    wait(&mut a, &mut b, &mut now);
+    assert_eq!(a.counts().pruned, pruned, "once is enough");
+}
+
+#[test]
+fn a_late_message_brings_back_nothing_that_was_pruned() {
+    let mut now = NOW;
+    let (mut a, mut b) = (replica("a", Memory::new(), now), replica("b", Memory::new(), now));
+    a.write(now, &[put("k.x", "\"old\"")]).unwrap();
+    let late = sent(&mut a);
+    late.iter().cloned().for_each(|message| b.receive(now, &node("a"), message).unwrap());
+    now = now.plus(1_000);
+    a = reopened(a, "a", now);
+    b.write(now, &[put("k.x", "\"new\"")]).unwrap();
+    exchange(&mut a, &mut b, now);
+    assert_eq!(seen(&b, "k.x").len(), 2);
+    wait(&mut a, &mut b, &mut now);
+    assert_eq!(seen(&b, "k.x").len(), 1);
+    let Some(Message::Write(old)) = late.into_iter().find(|message| matches!(message, Message::Write(_))) else {
+        panic!("it was sent");
+    };
+    // As an answer to a repair has it: whatever its number, it is looked at.
+    let repair =
+        Repair { entries: old.entries, absent: Vec::new(), collected: VersionVector::default(), answer: false };
+    b.receive(now, &node("a"), Message::Repair(repair)).unwrap();
+    assert_eq!(value(&b, "k.x", now).as_deref(), Some("\"new\""));
+    // What it had seen came back with it, and goes again.
+    wait(&mut a, &mut b, &mut now);
+    assert_eq!(seen(&b, "k.x").len(), 1);
+    assert_eq!(a.root(), b.root());
+}
+
+#[test]
+fn nothing_is_pruned_that_a_member_may_lack() {
+    let mut now = NOW;
+    let (mut a, mut b) = (replica("a", Memory::new(), now), replica("b", Memory::new(), now));
+    a.write(now, &[put("k.x", "1")]).unwrap();
+    exchange(&mut a, &mut b, now);
+    now = now.plus(1_000);
+    a = reopened(a, "a", now);
+    a.write(now, &[put("k.x", "2")]).unwrap();
+    // The other hears nothing any more.
+    for _ in 0..60 {
+        now = now.plus(5_000);
+        a.tick(now).unwrap();
+        drop(sent(&mut a));
+    }
+    assert_eq!((seen(&a, "k.x").len(), a.counts().pruned), (2, 0));
+    wait(&mut a, &mut b, &mut now);
+    assert_eq!(seen(&a, "k.x").len(), 1);
 }
