@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -93,6 +94,29 @@ def versions():
 
 LOADS = {"1 client": ("put", 1), "64 clients": ("put", 64), "1 client, pipelined": ("pipelined", 1), "in batches of 1,000": ("batched", 1)}
 
+#: Beside a neighbour.
+BUSY = "64 clients, busy disk"
+
+#: Keeps the disk busy: writes 1 MB over and over, and waits until it is there.
+NEIGHBOUR = """
+import os, sys
+file, bytes = os.open(sys.argv[1], os.O_RDWR | os.O_CREAT), b"x" * (1 << 20)
+while True:
+    for place in range(256):
+        os.pwrite(file, bytes, place << 20)
+        os.fdatasync(file)
+"""
+
+
+@contextlib.contextmanager
+def neighbour(folder, is_there):
+    if not is_there:
+        yield
+        return
+    file = folder / "written"
+    with server([sys.executable, "-c", NEIGHBOUR, str(file)], folder, lambda: file.exists() and file.stat().st_size > 1 << 20):
+        yield
+
 
 #: Has the allocator give memory back to the system at once.
 FRUGAL = {"MIMALLOC_ALLOW_THP": "0", "MIMALLOC_PURGE_DELAY": "0"}
@@ -141,11 +165,12 @@ def measure(root, enter):
         "NATS, sync always": enter(nats(folder("nats-always"), "always")),
         "NATS, as it comes": enter(nats(folder("nats"), None)),
     }
-    lines = []
-    for name, (what, clients) in LOADS.items():
+    lines, beside = [], folder("neighbour")
+    for name, (what, clients) in (LOADS | {BUSY: ("put", 64)}).items():
         able = {who: target for who, target in targets.items() if what != "batched" or "NATS" not in who}
         contenders = {who: lambda target=target: load(target, what, clients)["rate"] for who, target in able.items()}
-        figures = peers.interleaved(RUNS, contenders)
+        with neighbour(beside, name == BUSY):
+            figures = peers.interleaved(RUNS, contenders)
         ratio = lambda who: peers.median([a / b for a, b in zip(figures["Weir"], figures[who])]) if who in figures else "-"
         cells = [float(peers.median(figures[who])) if who in figures else "-" for who in targets]
         lines.append([name, *cells, ratio("Redis, fsync always"), ratio("NATS, sync always")])

@@ -71,7 +71,7 @@ pub struct Replica<S> {
     recorded_hlc: Hlc,
     /// As of the last persist.
     durable: VersionVector,
-    /// Of each origin, the last write some key had seen that is no longer remembered here. All up to it was seen.
+    /// Of each origin, the last write some key had seen that no longer remembers it here. All up to it was seen.
     collected: VersionVector,
     members: Members,
     digest: Digest,
@@ -140,7 +140,7 @@ impl<S: Storage> Replica<S> {
         &self.durable
     }
 
-    /// What is no longer remembered: of each origin the greatest number.
+    /// What is no longer remembered, of keys that were over or in their contexts: of each origin the greatest number.
     #[must_use]
     pub fn collected(&self) -> &VersionVector {
         &self.collected
@@ -184,9 +184,9 @@ impl<S: Storage> Replica<S> {
         self.sweep_ends(now)?;
         self.advance_epoch(now)?;
         self.collect(now)?;
-        self.prune(now)?;
         self.continue_fetching(now);
         self.send_statuses(now);
+        self.prune(now)?;
         Ok(())
     }
 

@@ -87,6 +87,7 @@ pub struct FactStore {
     room: Room,
     /// Bytes that were written since the last look at the engine.
     unlooked: u64,
+    may_wait: bool,
     nonces: Nonces,
     credit: Credit,
     reclaim: Reclaim,

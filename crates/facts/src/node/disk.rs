@@ -58,8 +58,11 @@ impl NextPersist {
 pub(super) fn make_durable(next: &NextPersist, syncer: &Syncer, shared: &Shared) {
     while let Some(mark) = next.begin() {
         let outcome = syncer.sync().map(|_| ());
-        let is_followed = outcome.is_ok() && shared.waiting.tell_durable(mark.commit());
-        shared.mailbox.end_persist((mark, outcome), is_followed);
+        let (is_durable, commit) = (outcome.is_ok(), mark.commit());
+        // Before anybody is told: who comes back at once is to find that the disk is free.
+        shared.mailbox.end_persist((mark, outcome));
+        let is_followed = is_durable && shared.waiting.tell_durable(commit);
+        shared.mailbox.have_told(is_followed);
     }
 }
 

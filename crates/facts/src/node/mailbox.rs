@@ -151,14 +151,19 @@ impl Mailbox {
         command.refuse(error);
     }
 
-    /// A persist has ended. `is_followed`: who was told of it comes to end a burst.
-    pub(super) fn end_persist(&self, persisted: Persisted, is_followed: bool) {
+    /// A persist has ended, of which nobody was told yet.
+    pub(super) fn end_persist(&self, persisted: Persisted) {
         let mut inside = self.inside.lock();
         inside.persisted = Some(persisted);
         inside.gathers = false;
-        let is_left =
-            is_followed && inside.persisted.as_ref().is_some_and(|(_, outcome)| outcome.is_ok() && !inside.hears);
-        if !is_left && inside.is_due() {
+    }
+
+    /// Those were told who waited for a persist. `is_followed`: one of them comes to end a burst.
+    pub(super) fn have_told(&self, is_followed: bool) {
+        let inside = self.inside.lock();
+        let is_news =
+            inside.hears || inside.is_closed || inside.persisted.as_ref().is_some_and(|(_, end)| end.is_err());
+        if is_news || !is_followed && inside.is_due() {
             self.call(inside);
         }
     }
@@ -234,13 +239,18 @@ impl Mailbox {
     /// Up to `max` requests, and whatever else there is; for a lane, what does not take long.
     pub(super) fn take(&self, max: usize, by: By) -> Taken {
         let mut inside = self.inside.lock();
+        if by == By::Lane && inside.is_for_thread() {
+            // It came just now.
+            self.call(inside);
+            return Taken::default();
+        }
         let count = max.min(inside.commands.len());
         inside.is_all &= count < inside.commands.len();
         let taken: Vec<(Command, usize)> = inside.commands.drain(..count).collect();
         let bytes: usize = taken.iter().map(|(_, bytes)| bytes).sum();
         inside.bytes = inside.bytes.saturating_sub(bytes);
         inside.hasty -= taken.iter().filter(|(command, _)| command.is_hasty()).count();
-        let messages_count = if by == By::Thread { MESSAGES_AT_ONCE.min(inside.messages.len()) } else { 0 };
+        let messages_count = MESSAGES_AT_ONCE.min(inside.messages.len());
         let is_heard = by == By::Thread || !inside.hears;
         Taken {
             messages: inside.messages.drain(..messages_count).collect(),
@@ -328,6 +338,26 @@ mod tests {
     }
 
     #[test]
+    fn a_lane_takes_nothing_that_came_meanwhile_and_may_be_long() {
+        let mailbox = mailbox();
+        mailbox.push(write(Ack::Durable), 100, false);
+        assert!(mailbox.end_burst());
+        mailbox.push(write(Ack::Applied), 100, false);
+        assert!(mailbox.take(9, By::Lane).commands.is_empty() && is_called(&mailbox));
+        assert_eq!(mailbox.take(9, By::Thread).commands.len(), 2);
+    }
+
+    #[test]
+    fn who_is_told_of_a_persist_finds_the_disk_free() {
+        let mailbox = mailbox();
+        mailbox.expect(true, false);
+        mailbox.push(write(Ack::Durable), 100, false);
+        assert!(!mailbox.end_burst());
+        mailbox.end_persist((PersistMark::default(), Ok(())));
+        assert!(mailbox.end_burst());
+    }
+
+    #[test]
     fn what_comes_in_a_burst_is_due_when_it_ends_or_is_much() {
         let mailbox = mailbox();
         let push =
@@ -352,7 +382,9 @@ mod tests {
                 assert!(!mailbox.end_burst() && !is_called(&mailbox), "the disk is busy");
             }
             let outcome = if fails { Err(StoreError::Stalled { seconds: 1 }) } else { Ok(()) };
-            mailbox.end_persist((PersistMark::default(), outcome), is_followed);
+            mailbox.end_persist((PersistMark::default(), outcome));
+            assert!(!is_called(&mailbox), "not before somebody was told");
+            mailbox.have_told(is_followed);
             assert_eq!(is_called(&mailbox), expected, "{waits} {is_followed} {hears} {fails}");
             assert_eq!(mailbox.end_burst(), waits);
             mailbox.expect(true, hears);

@@ -96,12 +96,13 @@ impl Writer {
 
     /// Whether its next turn may have to wait for the disk.
     pub(super) fn may_wait(&self) -> bool {
-        self.replica.storage().is_to_look()
+        self.replica.storage().would_wait()
     }
 
     /// Does what there is to do. Whether that was the last of all.
     pub(super) fn turn(&mut self, by: By) -> bool {
         let taken = self.shared.mailbox.take(self.group_max, by);
+        self.replica.storage_mut().let_wait(by == By::Thread);
         taken.gone.iter().for_each(|listener| self.hub.remove(listener));
         self.replica.listen(!self.hub.is_empty());
         if let Some(persisted) = taken.persisted {

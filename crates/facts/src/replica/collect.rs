@@ -11,7 +11,7 @@ use crate::{
 /// Rows looked at in one go.
 const ROWS_MAX: usize = 512;
 /// Milliseconds between two passes over all that has ended.
-pub(super) const PASS_EVERY_MS: u64 = 5_000;
+const PASS_EVERY_MS: u64 = 5_000;
 
 #[derive(Debug)]
 pub(super) struct Sweep {
@@ -121,7 +121,8 @@ impl<S: Storage> Replica<S> {
         Ok(Some(Change::new(key, Some(state.into()), None)))
     }
 
-    /// Removes keys and remembers up to where such are missing. Nobody is told: they were over.
+    /// Forgets keys, or a part of their contexts, and remembers up to where such are missing. Nobody is told: nothing shows
+    /// otherwise than before.
     pub(super) fn forget(&mut self, now: Millis, merged: Merged, collected: VersionVector) -> Result<(), S::Error> {
         let metadata = vec![(record::COLLECTED.to_owned(), Some(record::encode(&collected)))];
         self.apply(now, merged, metadata, None)?;

@@ -2,9 +2,9 @@
 //!
 //! A key's context has every origin that ever wrote it, and a node begins a new origin with each unclean start: contexts
 //! would grow for ever. What an origin that is no more wrote to a key may be left out of its context when no cell of it is
-//! left there and every member has applied all that the context covers: then no member has such a cell either. A late
-//! message that brings one is known by [`collected`](Replica::collected), as after a deletion that is no longer
-//! remembered, and so is a node that was away.
+//! left there and every member has applied all that the context covers: then no member has such a cell either. All that the
+//! context covered is then [collected](Replica::collected), as when a deletion is no longer remembered: so a late message
+//! that brings an old cell is known, and a node that was away and lacks what replaced it has to fetch everything.
 
 use std::cmp::Ordering;
 
@@ -13,12 +13,14 @@ use crate::{
     clock::Millis,
     head::Before,
     key::FactKey,
-    replica::{Replica, collect::PASS_EVERY_MS, merge::Merged},
+    replica::{Replica, merge::Merged},
     storage::{Change, Storage},
 };
 
 /// Keys looked at in one go.
 const KEYS_MAX: usize = 256;
+/// Milliseconds between two passes over all that ended origins wrote.
+const PASS_EVERY_MS: u64 = 60_000;
 
 /// Where the pass over all that ended origins wrote is.
 #[derive(Debug, Default)]
@@ -42,7 +44,8 @@ impl<S: Storage> Replica<S> {
 
     /// Prunes the contexts of some keys.
     pub(super) fn prune(&mut self, now: Millis) -> Result<(), S::Error> {
-        if !self.is_serving() || now < self.sweep.lease_until {
+        let is_between = self.pruning.position.is_none() && now < self.pruning.next_pass;
+        if is_between || !self.is_serving() || now < self.sweep.lease_until {
             return Ok(());
         }
         let ended = self.progress.origins().into_iter().filter(|origin| self.has_ended(origin));
@@ -53,7 +56,6 @@ impl<S: Storage> Replica<S> {
                 Ordering::Equal => (*after < u64::MAX).then_some((other, *after)),
                 Ordering::Greater => Some((other, 0)),
             }),
-            None if now < self.pruning.next_pass => return Ok(()),
             None => ended.into_iter().next().map(|first| (first, 0)),
         };
         let Some((origin, after)) = next else {
@@ -73,9 +75,9 @@ impl<S: Storage> Replica<S> {
         keys.dedup();
         let (mut merged, mut collected) = (Merged::default(), self.collected.clone());
         for key in keys {
-            if let Some((change, left_out)) = self.pruned(key, &horizon.applied)? {
+            if let Some((change, seen)) = self.pruned(key, &horizon.applied)? {
                 merged.changes.push(change);
-                collected.join(&left_out);
+                collected.join(&seen);
             }
         }
         if merged.changes.is_empty() {
@@ -85,7 +87,7 @@ impl<S: Storage> Replica<S> {
         self.forget(now, merged, collected)
     }
 
-    /// The key with a smaller context, and what was left out of it.
+    /// The key with a smaller context, and what that was.
     fn pruned(&self, key: FactKey, applied: &VersionVector) -> Result<Option<(Change, VersionVector)>, S::Error> {
         // What is held back has yet to meet all that the context covers. A head's context has its one cell's origin.
         let Some(Before::State(state)) = self.storage.before(&key)?.filter(|_| !self.quarantine.has(&key)) else {
@@ -96,15 +98,13 @@ impl<S: Storage> Replica<S> {
         }
         let is_left_out =
             |origin: &Origin| self.has_ended(origin) && !state.cells().iter().any(|cell| cell.dot.origin == *origin);
-        let (left_out, context): (VersionVector, VersionVector) = {
-            let both = state.context().iter().map(|(origin, seq)| (origin.clone(), seq));
-            let (out, kept): (Vec<_>, Vec<_>) = both.partition(|(origin, _)| is_left_out(origin));
-            (out.into_iter().collect(), kept.into_iter().collect())
-        };
-        if left_out.is_empty() {
+        let seen = state.context().clone();
+        let kept = seen.iter().filter(|(origin, _)| !is_left_out(origin));
+        let context: VersionVector = kept.map(|(origin, seq)| (origin.clone(), seq)).collect();
+        if context.len() == seen.len() {
             return Ok(None);
         }
         let after = state.with_context(context);
-        Ok(Some((Change::new(key, Some(Before::State(state)), Some(after.into())), left_out)))
+        Ok(Some((Change::new(key, Some(Before::State(state)), Some(after.into())), seen)))
     }
 }

@@ -231,7 +231,7 @@ impl FactStore {
     pub(super) fn write(&mut self, prepared: Prepared, changes: &[Change]) -> Result<(), StoreError> {
         let (has_refused, is_to_look) = (self.room.has_refused(), self.is_to_look());
         self.room.take(prepared.bytes)?;
-        if is_to_look {
+        if is_to_look && self.may_wait {
             self.look(has_refused)?;
         }
         self.unlooked = self.unlooked.saturating_add(prepared.bytes);
@@ -260,10 +260,20 @@ impl FactStore {
         Ok(())
     }
 
-    /// Whether the next commit looks whether the engine can take it, and may have to wait until it can.
-    #[must_use]
-    pub fn is_to_look(&self) -> bool {
+    /// Whether the next commit is to look whether the engine can take it, and may have to wait until it can.
+    fn is_to_look(&self) -> bool {
         self.unlooked >= LOOK_BYTES || self.room.has_refused()
+    }
+
+    /// Whether the next commit would have to wait for somebody else.
+    #[must_use]
+    pub fn would_wait(&self) -> bool {
+        self.is_to_look() || self.shared.commit.is_locked()
+    }
+
+    /// Whether commits may wait until the engine can take them. One that may not leaves it to the next that may.
+    pub fn let_wait(&mut self, may_wait: bool) {
+        self.may_wait = may_wait;
     }
 
     fn look(&mut self, has_refused: bool) -> Result<(), StoreError> {

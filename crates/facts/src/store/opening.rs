@@ -93,6 +93,7 @@ pub(super) fn open(settings: Settings) -> Result<FactStore, StoreError> {
         syncer,
         room,
         unlooked: u64::MAX,
+        may_wait: true,
         nonces,
         credit,
         reclaim,

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use weir_facts::{
     Body, Config, Effect, EventKind, FactKey, JsonText, Memory, Millis, NodeId, Operation, Precondition, Refused,
-    Replica, Rules, Storage, Strategy, VersionVector, WriteFact,
-    message::{Message, Repair},
+    Replica, Rules, State, Storage, Strategy, VersionVector, WriteFact,
+    message::{Entry, Message, Repair},
 };
 
 const NOW: Millis = Millis(1_800_000_000_000);
@@ -386,4 +386,82 @@ fn nothing_is_pruned_that_a_member_may_lack() {
     assert_eq!((seen(&a, "k.x").len(), a.counts().pruned), (2, 0));
     wait(&mut a, &mut b, &mut now);
     assert_eq!(seen(&a, "k.x").len(), 1);
+}
+
+/// Whoever is on the list hears from those on it, and time passes.
+fn live_on(replicas: &mut [(&str, &mut Replica<Memory>)], rounds: usize, now: &mut Millis) {
+    for _ in 0..rounds {
+        *now = now.plus(1_000);
+        let mut messages = Vec::new();
+        for (name, replica) in replicas.iter_mut() {
+            replica.tick(*now).unwrap();
+            replica.persist().unwrap();
+            for effect in replica.effects() {
+                match effect {
+                    Effect::Send { to, message } => messages.push((node(name), Some(to), message)),
+                    Effect::Publish(message) => messages.push((node(name), None, message)),
+                    _ => {}
+                }
+            }
+        }
+        for (from, to, message) in messages {
+            let hear = |name: &str| node(name) != from && to.as_ref().is_none_or(|to| *to == node(name));
+            for (_, replica) in replicas.iter_mut().filter(|(name, _)| hear(name)) {
+                // Of a node that is no member nothing is taken.
+                let _ = replica.receive(*now, &from, message.clone());
+            }
+        }
+    }
+}
+
+#[test]
+fn a_node_that_was_away_lacks_what_replaced_what_was_pruned_and_fetches_everything() {
+    for strategy in [Strategy::MultiValue, Strategy::DenyWins, Strategy::Lww] {
+        let mut now = NOW;
+        let [mut a, mut b, mut c] = ["a", "b", "c"].map(|name| {
+            let config = Config { grace_ms: 130_000, ..Config::new(node(name)) };
+            let incarnation = now.0 ^ u64::from(name.as_bytes()[0]);
+            let rules = Arc::new(Plain(strategy.clone()));
+            Replica::open(Memory::new(), config, rules, ["a", "b", "c"].map(node), incarnation, now).unwrap()
+        });
+        c.write(now, &[put("k.x", "\"old\"")]).unwrap();
+        live_on(&mut [("a", &mut a), ("b", &mut b), ("c", &mut c)], 20, &mut now);
+        a.remove_member(&node("c")).unwrap();
+        b.remove_member(&node("c")).unwrap();
+        b.write(now, &[put("k.x", "\"new\"")]).unwrap();
+        live_on(&mut [("a", &mut a), ("b", &mut b)], 200, &mut now);
+        assert_eq!((seen(&a, "k.x").len(), seen(&b, "k.x").len()), (1, 1), "{strategy:?}");
+        a.add_member(&node("c")).unwrap();
+        b.add_member(&node("c")).unwrap();
+        live_on(&mut [("a", &mut a), ("b", &mut b), ("c", &mut c)], 100, &mut now);
+        for replica in [&a, &b, &c] {
+            assert_eq!(value(replica, "k.x", now).as_deref(), Some("\"new\""), "{strategy:?}");
+            assert_eq!(replica.root(), a.root(), "{strategy:?}");
+        }
+        assert!(c.counts().fetches > 0, "{strategy:?}");
+    }
+}
+
+#[test]
+fn what_was_pruned_comes_back_with_no_part_of_a_late_message() {
+    let mut now = NOW;
+    let [mut a, mut b] = ["a", "b"].map(|name| replica_under(Strategy::DenyWins, name, Memory::new(), now));
+    // A deletion and a value that do not know of each other, both replaced by a third that has seen them.
+    a.write(now, &[put("k.x", "\"old\"")]).unwrap();
+    b.write(now, &[fact("k.x", Operation::Delete)]).unwrap();
+    exchange(&mut a, &mut b, now);
+    let old = a.storage().state(&FactKey::new("k.x").unwrap()).unwrap().unwrap();
+    assert_eq!(old.cells().len(), 2);
+    now = now.plus(1_000);
+    b = replica_under(Strategy::DenyWins, "b", b.into_storage(), now);
+    b.write(now, &[put("k.x", "\"new\"")]).unwrap();
+    exchange(&mut a, &mut b, now);
+    wait(&mut a, &mut b, &mut now);
+    assert!(a.counts().pruned > 0);
+    let entries = vec![Entry { key: FactKey::new("k.x").unwrap(), state: State::clone(&old) }];
+    let repair = Repair { entries, absent: Vec::new(), collected: VersionVector::default(), answer: false };
+    a.receive(now, &node("b"), Message::Repair(repair)).unwrap();
+    assert_eq!(value(&a, "k.x", now).as_deref(), Some("\"new\""));
+    wait(&mut a, &mut b, &mut now);
+    assert_eq!((value(&b, "k.x", now).as_deref(), a.root()), (Some("\"new\""), b.root()));
 }
