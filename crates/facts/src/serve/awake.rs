@@ -133,7 +133,7 @@ mod tests {
 
     #[test]
     fn it_sleeps_when_nothing_comes_any_more() {
-        let Lane { runtime, awake, sleeps, .. } = lane(Duration::from_millis(50));
+        let Lane { runtime, awake, sleeps, .. } = lane(Duration::from_secs(1));
         let pause = |millis| tokio::time::sleep(Duration::from_millis(millis));
         runtime.block_on(async {
             pause(1).await;
@@ -141,7 +141,7 @@ mod tests {
             let before = sleeps.load(Ordering::Relaxed);
             pause(20).await;
             assert_eq!(sleeps.load(Ordering::Relaxed), before, "it is awake");
-            pause(200).await;
+            pause(1_500).await;
             assert!(sleeps.load(Ordering::Relaxed) > before);
         });
     }
