@@ -85,10 +85,11 @@ def pgbench(url: str, script: str, clients: int, seconds: float) -> float:
 
 
 def interleaved(runs: int, contenders: dict) -> dict:
-    """Each contender's figures, taken in turn."""
+    """Each contender's figures, taken in turn. What one has left to the system to write is written before the next begins."""
     figures = {name: [] for name in contenders}
     for _ in range(runs):
         for name, measure in contenders.items():
+            os.sync()
             figures[name].append(measure())
     return figures
 
