@@ -92,10 +92,16 @@ def versions():
     return f"{first('redis-server', '--version')}; {first('nats-server', '--version')}"
 
 
-LOADS = {"1 client": ("put", 1), "64 clients": ("put", 64), "1 client, pipelined": ("pipelined", 1), "in batches of 1,000": ("batched", 1)}
-
-#: Beside a neighbour.
+#: Measured beside a neighbour.
 BUSY = "64 clients, busy disk"
+
+LOADS = {
+    "1 client": ("put", 1),
+    "64 clients": ("put", 64),
+    "1 client, pipelined": ("pipelined", 1),
+    "in batches of 1,000": ("batched", 1),
+    BUSY: ("put", 64),
+}
 
 #: Keeps the disk busy: writes 1 MB over and over, and waits until it is there.
 NEIGHBOUR = """
@@ -109,10 +115,7 @@ while True:
 
 
 @contextlib.contextmanager
-def neighbour(folder, is_there):
-    if not is_there:
-        yield
-        return
+def neighbour(folder):
     file = folder / "written"
     with server([sys.executable, "-c", NEIGHBOUR, str(file)], folder, lambda: file.exists() and file.stat().st_size > 1 << 20):
         yield
@@ -166,10 +169,10 @@ def measure(root, enter):
         "NATS, as it comes": enter(nats(folder("nats"), None)),
     }
     lines, beside = [], folder("neighbour")
-    for name, (what, clients) in (LOADS | {BUSY: ("put", 64)}).items():
+    for name, (what, clients) in LOADS.items():
         able = {who: target for who, target in targets.items() if what != "batched" or "NATS" not in who}
         contenders = {who: lambda target=target: load(target, what, clients)["rate"] for who, target in able.items()}
-        with neighbour(beside, name == BUSY):
+        with neighbour(beside) if name == BUSY else contextlib.nullcontext():
             figures = peers.interleaved(RUNS, contenders)
         ratio = lambda who: peers.median([a / b for a, b in zip(figures["Weir"], figures[who])]) if who in figures else "-"
         cells = [float(peers.median(figures[who])) if who in figures else "-" for who in targets]

@@ -16,20 +16,13 @@ pub(super) struct NextPersist {
 #[derive(Default)]
 struct Next {
     mark: Option<PersistMark>,
-    /// The disk's thread waits for one.
-    is_awaited: bool,
     is_last: bool,
 }
 
 impl NextPersist {
     pub(super) fn put(&self, mark: PersistMark) {
-        let mut next = self.next.lock();
-        next.mark = Some(mark);
-        let is_awaited = next.is_awaited;
-        drop(next);
-        if is_awaited {
-            self.wake.notify_one();
-        }
+        self.next.lock().mark = Some(mark);
+        self.wake.notify_one();
     }
 
     /// Unless it was begun.
@@ -46,10 +39,8 @@ impl NextPersist {
     fn begin(&self) -> Option<PersistMark> {
         let mut next = self.next.lock();
         while next.mark.is_none() && !next.is_last {
-            next.is_awaited = true;
             self.wake.wait(&mut next);
         }
-        next.is_awaited = false;
         next.mark.take()
     }
 }

@@ -35,21 +35,21 @@ impl Turns {
                 return;
             }
             match self.take_if_free(shared) {
-                Lanes::Took => {}
-                Lanes::Met => return,
-                Lanes::Leaves => break,
+                Tried::Took => {}
+                Tried::Met => return,
+                Tried::Leaves => break,
             }
         }
         shared.mailbox.call_thread();
     }
 
-    fn take_if_free(&self, shared: &Shared) -> Lanes {
-        let Some(mut place) = self.0.try_lock() else { return Lanes::Met };
-        let Some(writer) = place.take_if(|writer| !writer.may_wait()) else { return Lanes::Leaves };
+    fn take_if_free(&self, shared: &Shared) -> Tried {
+        let Some(mut place) = self.0.try_lock() else { return Tried::Met };
+        let Some(writer) = place.take_if(|writer| !writer.would_wait()) else { return Tried::Leaves };
         let began = Instant::now();
         // The lane has other things to do than to end with it.
         let Ok((writer, _)) = catch_unwind(AssertUnwindSafe(move || turn(writer, By::Lane))) else {
-            return Lanes::Leaves;
+            return Tried::Leaves;
         };
         *place = Some(writer);
         drop(place);
@@ -57,7 +57,7 @@ impl Turns {
         if ended.duration_since(began) > LONG {
             shared.mailbox.be_slow_until(ended + SLOW);
         }
-        Lanes::Took
+        Tried::Took
     }
 
     /// The thread's. Gives the writer when this was the last turn, or `None` when there is none.
@@ -74,7 +74,7 @@ impl Turns {
 }
 
 /// What became of a lane's turn.
-enum Lanes {
+enum Tried {
     Took,
     /// Somebody else has it.
     Met,
@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn who_ends_a_burst_writes_it_unless_that_may_take_long() {
+    fn who_ends_a_burst_writes_it() {
         let folder = tempfile::tempdir().unwrap();
         let settings = Settings::new(folder.path().join("facts"));
         let node = Node::open(NodeConfig::new(settings, Config::new(NodeId::new("n1").unwrap()))).unwrap();
@@ -163,6 +163,7 @@ mod tests {
             assert!(Instant::now() < until, "{number}");
             thread::sleep(Duration::from_millis(20));
         }
+        // By whomever.
         is_written_at_once(&node, "a.large", 70 << 10);
         node.stop().unwrap();
     }

@@ -94,8 +94,8 @@ impl Writer {
         self.next_tick
     }
 
-    /// Whether its next turn may have to wait for the disk.
-    pub(super) fn may_wait(&self) -> bool {
+    /// Whether its next turn would have to wait for the disk.
+    pub(super) fn would_wait(&self) -> bool {
         self.replica.storage().would_wait()
     }
 

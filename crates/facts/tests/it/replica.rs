@@ -5,7 +5,7 @@ use std::sync::Arc;
 use weir_facts::{
     Body, Config, Effect, EventKind, FactKey, JsonText, Memory, Millis, NodeId, Operation, Precondition, Refused,
     Replica, Rules, State, Storage, Strategy, VersionVector, WriteFact,
-    message::{Entry, Message, Repair},
+    message::{Entry, Message, Repair, Status},
 };
 
 const NOW: Millis = Millis(1_800_000_000_000);
@@ -464,4 +464,16 @@ fn what_was_pruned_comes_back_with_no_part_of_a_late_message() {
     assert_eq!(value(&a, "k.x", now).as_deref(), Some("\"new\""));
     wait(&mut a, &mut b, &mut now);
     assert_eq!((value(&b, "k.x", now).as_deref(), a.root()), (Some("\"new\""), b.root()));
+}
+
+#[test]
+fn a_status_tells_of_nobody_elses_name() {
+    let (mut a, mut b) = (replica("a", Memory::new(), NOW), replica("b", Memory::new(), NOW));
+    a.tick(NOW).unwrap();
+    let status = sent(&mut a).into_iter().find(|message| matches!(message, Message::Status(_)));
+    let Some(Message::Status(status)) = status else { panic!("it was sent") };
+    let forged = Message::Status(Status { origin: b.origin().clone(), ..status.clone() });
+    assert!(b.receive(NOW, &node("a"), forged).is_err() && b.status_of(&node("a")).is_none());
+    b.receive(NOW, &node("a"), Message::Status(status)).unwrap();
+    assert!(b.status_of(&node("a")).is_some());
 }
